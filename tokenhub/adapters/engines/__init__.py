@@ -1,0 +1,1 @@
+"""Engines that make tokens: llama.cpp, vLLM, any OpenAI-compatible URL."""

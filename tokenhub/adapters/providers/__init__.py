@@ -1,0 +1,1 @@
+"""Outside model providers."""

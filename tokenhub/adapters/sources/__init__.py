@@ -1,0 +1,1 @@
+"""Sources that deliver model files: Hugging Face, ModelScope, registry packages, http(s), local paths."""

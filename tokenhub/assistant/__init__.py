@@ -1,0 +1,1 @@
+"""APPLY, personal: conversations and runs."""

@@ -1,0 +1,1 @@
+"""Limits: what may be spent, and the windows they count in."""

@@ -1,0 +1,1 @@
+"""The door to the ledger: authorize, checkpoint, capture, void."""

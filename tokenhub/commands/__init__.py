@@ -1,0 +1,1 @@
+"""The one door for actions: declaration, registry, execute(), envelope."""

@@ -1,0 +1,1 @@
+"""HTTP conventions shared by every route: errors, auth dependency, SSE, pagination, idempotency."""

@@ -1,0 +1,1 @@
+"""Who is who: organisations, teams, projects, users, service accounts, API keys, principals."""

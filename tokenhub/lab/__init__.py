@@ -1,0 +1,1 @@
+"""CREATE: data, training, evaluation, registry of models."""

@@ -1,0 +1,1 @@
+"""Accounts, transfers, entries, buckets, leases, journal; knows no models."""

@@ -1,0 +1,1 @@
+"""DELIVER: gateway, routing, deployments, catalogue."""

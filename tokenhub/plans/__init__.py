@@ -1,0 +1,1 @@
+"""Plans that people subscribe to."""

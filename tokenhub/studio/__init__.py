@@ -1,0 +1,1 @@
+"""APPLY, innovation: prototypes and experiments."""

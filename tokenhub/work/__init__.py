@@ -1,0 +1,1 @@
+"""APPLY, enterprise: workspace objects and their commands."""
