@@ -37,7 +37,8 @@ def postgres_template(postgres_uri: str, tmp_path_factory: pytest.TempPathFactor
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
         connection.execute("CREATE DATABASE th_template")
     settings = Settings(
-        home=tmp_path_factory.mktemp("template"), database_url=postgres_uri.replace("/postgres?", "/th_template?")
+        home=tmp_path_factory.mktemp("template"),
+        database_url=postgres_uri.replace("/postgres?", "/th_template?"),
     )
     database = Database(settings)
     migrate(database, settings)

@@ -6,7 +6,7 @@ One request or job is one transaction, opened and committed here, at the edge; s
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -36,17 +36,17 @@ class Database:
         return self._engines[name]
 
     @contextmanager
-    def write(self, name: Name) -> Iterator[Connection]:
+    def write(self, name: Name) -> Generator[Connection, None, None]:
         """One read-write transaction: committed on leaving, rolled back on an exception."""
         with self._engines[name].connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
-    def read(self, name: Name) -> Iterator[Connection]:
+    def read(self, name: Name) -> Generator[Connection, None, None]:
         """One read-only transaction (a stable snapshot); never waits for a writer."""
-        with self._engines[name].connect().execution_options(tokenhub_read=True) as connection:
-            with connection.begin():
-                yield connection
+        options = {"tokenhub_read": True}
+        with self._engines[name].connect().execution_options(**options) as connection, connection.begin():
+            yield connection
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -6,7 +6,7 @@ SQLite files are copied to `<name>.db.before-<revision>` before an existing sche
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def _backup(path: Path, revision: str) -> None:
 
 
 @contextmanager
-def _exclusive(settings: Settings) -> Iterator[None]:
+def _exclusive(settings: Settings) -> Generator[None, None, None]:
     with (settings.home / "migrate.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -43,7 +43,9 @@ class Usage:
     @property
     def completion_tokens(self) -> int:
         """All output, as OpenAI's `completion_tokens` counts it (reasoning included)."""
-        return self.output_tokens + self.reasoning_tokens + self.audio_output_tokens + self.image_output_tokens
+        return (
+            self.output_tokens + self.reasoning_tokens + self.audio_output_tokens + self.image_output_tokens
+        )
 
     @property
     def total_tokens(self) -> int:
