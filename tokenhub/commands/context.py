@@ -1,0 +1,61 @@
+"""What a verb gets besides its arguments: who calls, the time, and the databases of the running command.
+
+A command writes one database (`writes=` of its declaration) and may read the other. Each is opened on
+first use; the one it writes also holds the audit row and the idempotency key, is one transaction, and
+commits last. Verbs never commit, never sleep and never call out: long work is a row in `jobs`.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from tokenhub.commands.envelope import Status
+from tokenhub.config import Settings
+from tokenhub.db.engine import Database, Name
+from tokenhub.identity.types import Principal
+
+
+@dataclass(slots=True)
+class Context:
+    """One running command."""
+
+    principal: Principal
+    settings: Settings
+    now_ms: int
+    """The instant of the command; use it for every `*_at_ms` it writes."""
+    dry_run: bool
+    """True if everything will be rolled back; a verb needs it only to leave out what has no rollback."""
+    database: Database
+    writes: Name | None
+    """The database that is open for writing; None for a read."""
+    stack: ExitStack
+    status: Status = "success"
+    next: str = ""
+    _open: dict[Name, Connection] = field(default_factory=dict[Name, Connection])
+
+    @property
+    def hub(self) -> Connection:
+        """The transaction on the hub's objects."""
+        return self._connection("hub")
+
+    @property
+    def ledger(self) -> Connection:
+        """The transaction on the books."""
+        return self._connection("ledger")
+
+    def pending(self, *, next: str) -> None:
+        """Answer `pending`: the work goes on after the command; `next` is the command that follows it."""
+        self.status = "pending"
+        self.next = next
+
+    def partial(self, *, next: str = "") -> None:
+        """Answer `partial_failure`: some of several effects happened; the data tells which."""
+        self.status = "partial_failure"
+        self.next = next
+
+    def _connection(self, name: Name) -> Connection:
+        if name not in self._open:
+            opened = self.database.write(name) if name == self.writes else self.database.read(name)
+            self._open[name] = self.stack.enter_context(opened)
+        return self._open[name]

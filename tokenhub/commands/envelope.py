@@ -1,0 +1,65 @@
+"""What every command answers, on every face.
+
+`ok` is true exactly when `status` is success; a script that reads the exit code or `ok` is never told a lie.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Literal["success", "pending", "partial_failure", "failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a command failed, in the caller's words."""
+
+    code: str
+    message: str
+    hint: str = ""
+    """What to do next, mostly a command."""
+    param: str | None = None
+    type: str = "server_error"
+    status: int = 500
+    """HTTP status."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The wire form; a superset of the OpenAI error object."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "param": self.param,
+            "type": self.type,
+            "status": self.status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The answer to one command."""
+
+    status: Status
+    data: dict[str, Any] | None = None
+    error: Fault | None = None
+    audit_id: str | None = None
+    """The audit row of the effect; None for reads, dry runs and refusals before the transaction."""
+    dry_run: bool = False
+    next: str = ""
+    """For `pending` and failures: the command that tells or does what comes next."""
+
+    @property
+    def ok(self) -> bool:
+        """True exactly for success."""
+        return self.status == "success"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The wire form."""
+        return {
+            "ok": self.ok,
+            "status": self.status,
+            "data": self.data,
+            "error": self.error.to_dict() if self.error else None,
+            "audit_id": self.audit_id,
+            "dry_run": self.dry_run,
+            "next": self.next,
+        }
