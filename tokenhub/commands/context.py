@@ -54,6 +54,10 @@ class Context:
         self.status = "partial_failure"
         self.next = next
 
+    def adopt(self, name: Name, connection: Connection) -> None:
+        """Use the transaction that the door has opened for the command's effect."""
+        self._open[name] = connection
+
     def _connection(self, name: Name) -> Connection:
         if name not in self._open:
             opened = self.database.write(name) if name == self.writes else self.database.read(name)

@@ -3,7 +3,8 @@
 `ok` is true exactly when `status` is success; a script that reads the exit code or `ok` is never told a lie.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Status = Literal["success", "pending", "partial_failure", "failure"]
@@ -21,6 +22,8 @@ class Fault:
     type: str = "server_error"
     status: int = 500
     """HTTP status."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """HTTP headers that go with it (`x-should-retry`, `retry-after`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """The wire form; a superset of the OpenAI error object."""
@@ -46,6 +49,8 @@ class Envelope:
     dry_run: bool = False
     next: str = ""
     """For `pending` and failures: the command that tells or does what comes next."""
+    replayed: bool = False
+    """True if this answers a repeated idempotency key; secrets of the first answer are left out."""
 
     @property
     def ok(self) -> bool:
@@ -62,4 +67,5 @@ class Envelope:
             "audit_id": self.audit_id,
             "dry_run": self.dry_run,
             "next": self.next,
+            "replayed": self.replayed,
         }

@@ -90,7 +90,7 @@ def _claim(connection: Connection, *, at_ms: int) -> str | None:
     values = {"id": org_id, "name": "default", "created_at_ms": at_ms}
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     claim = dialect.insert(organizations).values(values).on_conflict_do_nothing()
-    return org_id if connection.execute(claim).rowcount else None
+    return connection.execute(claim.returning(organizations.c.id)).scalar_one_or_none()
 
 
 def _write_credentials(settings: Settings, secret: str) -> None:

@@ -49,3 +49,13 @@ def narrow(scopes: Iterable[str], bound: Iterable[str]) -> frozenset[str]:
     if "admin" in limit:
         limit |= _ADMIN_COVERS
     return held & limit
+
+
+def may_grant(scopes: Iterable[str], wanted: Iterable[str]) -> bool:
+    """True if the holder of `scopes` may hand out `wanted`.
+
+    `*` grants anything; `admin` anything but `*`; everyone else what they hold, so nobody gains by a new key.
+    """
+    held = frozenset(scopes)
+    asked = frozenset(wanted)
+    return "*" in held or ("admin" in held and "*" not in asked) or asked <= held

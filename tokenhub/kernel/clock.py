@@ -1,5 +1,6 @@
 """Time as integers: wall-clock instants are milliseconds since the Unix epoch, UTC."""
 
+import re
 import time
 from typing import Protocol
 
@@ -23,3 +24,14 @@ class SystemClock:
 def now_ms() -> int:
     """Milliseconds since the Unix epoch, UTC, by the machine's clock."""
     return time.time_ns() // 1_000_000
+
+
+_DURATION_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+
+
+def parse_duration_ms(text: str) -> int:
+    """`"90d"`, `"12h"`, `"1h30m"`, `"0s"` -> milliseconds. Raises: ValueError."""
+    parts = re.findall(r"(\d+)([smhdw])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise ValueError(f"{text!r} is not a duration; write for example 30d, 12h or 45m")
+    return sum(int(number) * _DURATION_MS[unit] for number, unit in parts)

@@ -36,9 +36,12 @@ class HubError(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
+        hint: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.hint = hint
+        """What to do next, mostly a command; shown after the message."""
         if code is not None:
             self.code = code
         self.param = param

@@ -1,0 +1,166 @@
+"""The door: what every command gets, whatever it does."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import Field
+from sqlalchemy import func, insert, select
+
+from tests.commands.conftest import Call
+from tokenhub.commands import Command, Context, Model, Secret, command
+from tokenhub.commands.door import Runtime, execute
+from tokenhub.commands.registry import Registry
+from tokenhub.commands.tables import audit, idempotency
+from tokenhub.db import revision
+from tokenhub.db.engine import Database
+from tokenhub.identity.tables import teams
+from tokenhub.identity.types import Principal
+
+VERBS: list[Command] = []
+
+
+class Thing(Model):
+    name: str = Field(min_length=1)
+    token: Secret | None = None
+
+
+class Made(Model):
+    name: str
+    token: Secret
+    dry: bool
+
+
+@command("thing.make", effect="write", permission="admin", summary="Make a thing.")
+def thing_make(ctx: Context, args: Thing) -> Made:
+    _team(ctx, args.name)
+    return Made(name=args.name, token="shown-once", dry=ctx.dry_run)
+
+
+@command("thing.break", effect="write", permission="admin", summary="Make a thing, then crash.")
+def thing_break(ctx: Context, args: Thing) -> Made:
+    _team(ctx, args.name)
+    raise RuntimeError("a bug")
+
+
+@command("thing.book", effect="write", writes="ledger", permission="admin", summary="Write the ledger.")
+def thing_book(ctx: Context, args: Thing) -> Made:
+    found = ctx.hub.execute(select(func.count()).select_from(teams)).scalar_one()
+    revision.bump(ctx.ledger)
+    return Made(name=f"{args.name} {found}", token="", dry=False)
+
+
+@command("thing.later", effect="write", permission="", summary="Start something long.")
+def thing_later(ctx: Context, args: Thing) -> Made:
+    ctx.pending(next="hub thing show")
+    return Made(name=args.name, token="", dry=False)
+
+
+def _team(ctx: Context, name: str) -> None:
+    ctx.hub.execute(
+        insert(teams).values(
+            id=f"team_{name}", org_id=ctx.principal.org_id, name=name, created_at_ms=ctx.now_ms
+        )
+    )
+
+
+@pytest.fixture
+def do(runtime: Runtime, admin: Principal) -> Call:
+    registry = Registry()
+    for declared in VERBS:
+        registry.add(declared)
+
+    def run(name: str, raw: dict[str, Any], *, by: Principal = admin, **options: Any) -> Any:
+        return execute(registry, runtime, by, name, raw, **options)
+
+    return run
+
+
+def _count(database: Database, table: Any, name: Any = "hub") -> int:
+    with database.read(name) as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def test_effect_and_audit_row_are_one_transaction(do: Call, database: Database, admin: Principal) -> None:
+    done = do("thing.make", {"name": "a", "token": "hidden"}, request_id="req_1")
+    assert done.ok and done.data == {"name": "a", "token": "shown-once", "dry": False}
+    with database.read("hub") as connection:
+        row = connection.execute(select(audit["hub"]).where(audit["hub"].c.id == done.audit_id)).one()
+    assert (row.command, row.outcome, row.actor, row.request_id) == (
+        "thing.make",
+        "success",
+        admin.actor,
+        "req_1",
+    )
+    assert json.loads(row.arguments) == {"name": "a", "token": ""}
+
+    failed = do("thing.break", {"name": "b"})
+    assert not failed.ok and failed.error is not None and failed.error.code == "internal_error"
+    assert _count(database, teams) == 1 and _count(database, audit["hub"]) == 1
+
+
+def test_dry_run_is_the_real_run_rolled_back(do: Call, database: Database) -> None:
+    done = do("thing.make", {"name": "a"}, dry_run=True, idempotency_key="k")
+    assert done.ok and done.dry_run and done.audit_id is None
+    assert done.data == {"name": "a", "token": "", "dry": True}
+    assert (
+        _count(database, teams) == _count(database, audit["hub"]) == _count(database, idempotency["hub"]) == 0
+    )
+
+
+def test_an_idempotency_key_makes_a_retry_safe(do: Call, database: Database) -> None:
+    first = do("thing.make", {"name": "a"}, idempotency_key="k")
+    again = do("thing.make", {"name": "a"}, idempotency_key="k")
+    assert again.ok and again.replayed and again.audit_id == first.audit_id
+    assert again.data is not None and again.data["token"] == ""
+    assert _count(database, teams) == 1
+    other = do("thing.make", {"name": "b"}, idempotency_key="k")
+    assert other.error is not None and other.error.code == "idempotency_key_conflict"
+    assert other.error.headers["x-should-retry"] == "false"
+
+
+def test_a_failed_command_leaves_its_key_free(do: Call) -> None:
+    assert not do("thing.break", {"name": "a"}, idempotency_key="k").ok
+    assert do("thing.make", {"name": "a"}, idempotency_key="k").ok
+
+
+def test_a_clash_is_a_conflict(do: Call) -> None:
+    assert do("thing.make", {"name": "a"}).ok
+    clash = do("thing.make", {"name": "a"})
+    assert clash.error is not None and (clash.error.status, clash.error.code) == (409, "conflict")
+
+
+def test_a_refusal_is_audited_and_changes_nothing(do: Call, database: Database, admin: Principal) -> None:
+    weak = replace(admin, scopes=frozenset({"inference"}))
+    refused = do("thing.make", {"name": "a"}, by=weak)
+    assert refused.error is not None and refused.error.status == 403 and "`admin`" in refused.error.message
+    with database.read("hub") as connection:
+        assert connection.execute(select(audit["hub"].c.outcome)).scalars().all() == ["denied"]
+    assert _count(database, teams) == 0
+
+
+def test_bad_arguments_name_the_field(do: Call) -> None:
+    for raw, param in (({}, "name"), ({"name": ""}, "name"), ({"name": "a", "x": 1}, "x")):
+        refused = do("thing.make", raw)
+        assert refused.error is not None and refused.error.status == 400 and refused.error.param == param
+        assert refused.error.hint == "See `hub thing make --help`."
+
+
+def test_an_unknown_command_names_the_nearest(do: Call) -> None:
+    refused = do("thing.mak", {})
+    assert refused.error is not None and refused.error.status == 404 and "thing.make" in refused.error.hint
+
+
+def test_the_written_database_holds_the_audit_row(do: Call, database: Database) -> None:
+    assert do("thing.make", {"name": "a"}).ok
+    done = do("thing.book", {"name": "n"})
+    assert done.ok and done.data is not None and done.data["name"] == "n 1"
+    assert _count(database, audit["ledger"], "ledger") == 1
+    with database.read("ledger") as connection:
+        assert revision.current(connection) == 1
+
+
+def test_pending_is_not_ok(do: Call) -> None:
+    done = do("thing.later", {"name": "a"})
+    assert done.status == "pending" and not done.ok and done.next == "hub thing show" and done.audit_id

@@ -1,0 +1,114 @@
+"""HTTP face of the commands: `GET /api/commands`, `GET /api/commands/<name>`, `POST /api/commands/<name>`.
+
+The body is the command's arguments; `?dry_run=true` runs and rolls back; `Idempotency-Key` makes a retry safe.
+The answer is the envelope, with the HTTP status of its error (202 for pending, 207 for partial_failure).
+"""
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import JSONResponse
+
+from tokenhub.commands.declare import Command
+from tokenhub.commands.describe import describe, summarize
+from tokenhub.commands.door import Runtime, execute
+from tokenhub.commands.envelope import Envelope
+from tokenhub.commands.registry import Registry
+from tokenhub.http.auth import Caller
+from tokenhub.http.conventions import request_id_of
+from tokenhub.http.state import state_of
+from tokenhub.kernel.errors import InvalidRequest
+
+_STATUS = {"success": 200, "pending": 202, "partial_failure": 207}
+
+
+def router_of(registry: Registry) -> APIRouter:
+    """One route per command, and the two that describe them."""
+    router = APIRouter(prefix="/api/commands", tags=["commands"])
+
+    @router.get("")
+    def list_commands(_caller: Caller) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Every command: name, summary, effect, permission."""
+        return {"items": [summarize(declared) for declared in registry]}
+
+    @router.get("/{name}")
+    def describe_command(name: str, _caller: Caller) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """One command with the JSON schemas of its arguments and result."""
+        return describe(registry.get(name))
+
+    for declared in registry:
+        router.add_api_route(
+            f"/{declared.name}",
+            _endpoint(registry, declared),
+            methods=["POST"],
+            name=declared.name,
+            operation_id=declared.name.replace(".", "_").replace("-", "_"),
+            summary=declared.summary,
+            description=declared.description or declared.summary,
+            response_model=None,
+            openapi_extra=_openapi(declared),
+        )
+
+    @router.post("/{name}")
+    def unknown_command(name: str, _caller: Caller) -> None:  # pyright: ignore[reportUnusedFunction]
+        """A name that no command has: 404, naming the nearest."""
+        registry.get(name)
+
+    return router
+
+
+def envelope_response(envelope: Envelope) -> JSONResponse:
+    """The envelope as an HTTP answer."""
+    error = envelope.error
+    if error is None:
+        return JSONResponse(envelope.to_dict(), status_code=_STATUS[envelope.status])
+    return JSONResponse(envelope.to_dict(), status_code=error.status, headers=dict(error.headers))
+
+
+async def _arguments(request: Request) -> dict[str, Any]:
+    """The body as a JSON object; an empty body has no arguments. Raises: InvalidRequest."""
+    body = await request.body()
+    try:
+        raw: object = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The body is not JSON.", code="invalid_json") from error
+    if not isinstance(raw, dict):
+        raise InvalidRequest("The body must be a JSON object: the command's arguments.", code="invalid_json")
+    return cast(dict[str, Any], raw)
+
+
+def _endpoint(registry: Registry, declared: Command) -> Callable[..., JSONResponse]:
+    def run(
+        request: Request,
+        caller: Caller,
+        raw: Annotated[dict[str, Any], Depends(_arguments)],
+        dry_run: Annotated[bool, Query(description="Run the effect and roll it back.")] = False,
+        idempotency_key: Annotated[str, Header(max_length=256)] = "",
+    ) -> JSONResponse:
+        state = state_of(request)
+        envelope = execute(
+            registry,
+            Runtime(state.database, state.settings, state.clock),
+            caller,
+            declared.name,
+            raw,
+            dry_run=dry_run,
+            idempotency_key=idempotency_key,
+            request_id=request_id_of(request),
+        )
+        return envelope_response(envelope)
+
+    return run
+
+
+def _openapi(declared: Command) -> dict[str, Any]:
+    schema = declared.arguments.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return {
+        "requestBody": {
+            "required": bool(schema.get("required")),
+            "content": {"application/json": {"schema": schema}},
+        }
+    }
