@@ -1,0 +1,82 @@
+"""Own entry of one llama.cpp server process: `python -m tokenhub.adapters.engines.llama_server`.
+
+As small as possible, because it is started again whenever an engine dies: it imports the engine's wheel and
+the standard library alone. It reads one JSON line from stdin (so the API key never stands in a command line),
+loads the model, serves on 127.0.0.1 and writes one JSON line `{"address": URL}` to stdout when it is ready.
+It dies with its parent and leaves cleanly on SIGTERM.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import xllamacpp
+
+_PR_SET_PDEATHSIG = 1
+_POOLING = {
+    "": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_UNSPECIFIED,
+    "mean": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
+    "cls": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_CLS,
+    "last": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST,
+}
+BATCH_CPU = 32
+"""Prompt tokens processed between two looks at the clients, without a GPU: a client that goes away in mid-prompt
+is noticed after one batch, which must stay well below half a second (measured: docs/reference/engine-notes.md)."""
+BATCH_GPU = 512
+
+
+def main() -> None:
+    """Serve until SIGTERM, SIGINT or the parent's death."""
+    parent = os.getppid()
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)  # the parent died before the call above
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        server = xllamacpp.Server(_params(json.loads(sys.stdin.readline())))
+    except RuntimeError:
+        os._exit(1)  # the engine has said why on stderr
+    print(json.dumps({"address": server.listening_address}), flush=True)  # noqa: T201  the parent reads it
+    stop.wait()
+    os._exit(0)  # destroying the server would wait for open requests
+
+
+def _params(spec: dict[str, Any]) -> xllamacpp.CommonParams:
+    gpu = any(str(device.get("type", "")).lower().endswith("gpu") for device in _devices())
+    params = xllamacpp.CommonParams()
+    params.model.path = spec["model_path"]
+    params.model_alias = {spec["alias"]}
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [spec["api_key"]]
+    params.n_parallel = spec["slots"]
+    params.n_ctx = spec["slots"] * spec["context_tokens"]
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = spec["threads"]
+    params.chat_template = spec["template"]
+    params.embedding = spec["embedding"]
+    params.pooling_type = _POOLING[spec["pooling"]]
+    batch = BATCH_GPU if gpu else BATCH_CPU
+    # An embedding's input must fit one batch; a chat's prompt is processed in several.
+    params.n_batch = params.n_ubatch = min(spec["context_tokens"], 2048) if spec["embedding"] else batch
+    params.endpoint_metrics = True
+    params.warmup = False  # serves a second earlier; the first answer pays it
+    params.fit_params = False
+    params.ui = False
+    params.cache_ram_mib = spec["cache_mib"]
+    params.verbosity = 1
+    return params
+
+
+def _devices() -> list[dict[str, Any]]:
+    return [device for device in xllamacpp.get_device_info() if isinstance(device, dict)]
+
+
+if __name__ == "__main__":
+    main()
