@@ -1,0 +1,25 @@
+"""Logs of a role: one JSON object a line on standard error."""
+
+import logging
+import sys
+
+import structlog
+
+from tokenhub.config import Settings
+
+
+def configure_logs(settings: Settings) -> None:
+    """Route structlog to standard error at the settings' level."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )

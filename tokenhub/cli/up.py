@@ -1,0 +1,198 @@
+"""`hub up`: everything on one machine, from an empty folder to a served model.
+
+Order: check the machine → databases → first organisation, user and key → model file → processes → ready → banner.
+Whatever fails before the banner ends in one sentence and leaves nothing running.
+"""
+
+import fcntl
+import http.client
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import click
+from pydantic import ValidationError
+
+from tokenhub.bootstrap.state import ensure_model, login_link, prepare_state, ready_model
+from tokenhub.cli.banner import print_banner
+from tokenhub.cli.progress import Progress
+from tokenhub.cli.supervisor import StopFlag, Supervisor, block_until, listen
+from tokenhub.config import Settings
+from tokenhub.kernel.clock import now_ms
+from tokenhub.kernel.errors import HubError
+
+DISK_FREE_MIN_BYTES = 256 * 2**20
+READY_TIMEOUT_S = 180.0
+
+
+class CannotStart(HubError):
+    """The machine or its state does not let the hub start."""
+
+    code = "cannot_start"
+
+
+@click.command(help="Start the hub on this machine; Ctrl-C stops it. Safe to run again: state is kept.")
+@click.option("--no-model", is_flag=True, help="Start without deploying a model.")
+def up(no_model: bool) -> None:
+    """Start, watch, stop."""
+    flag = StopFlag()
+    try:
+        settings = _settings()
+        with _only_one(settings) as lock:
+            _start(settings, flag, lock, deploy=not no_model and settings.model != "none")
+    except HubError as error:
+        click.echo(f"hub: {error.message}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "TOKENHUB_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise CannotStart(f"{name}: {first['msg']}.") from error
+
+
+def _start(settings: Settings, flag: StopFlag, lock: IO[str], *, deploy: bool) -> None:
+    _check_disk(settings)
+    listeners = listen(settings.host, settings.port, count=settings.gateways)
+    url = _url(settings, listeners[0])
+    first = prepare_state(settings)
+    _note(lock, url)
+    if deploy:
+        with Progress() as progress:
+            ensure_model(settings, progress=progress.bytes, cancelled=flag.asked)
+    if flag.asked():
+        return
+    supervisor = Supervisor(settings, listeners)
+    _write_hub_json(settings, url)
+    supervisor.start()
+    try:
+        model = _wait_ready(settings, listeners[0], supervisor, flag, deploy=deploy)
+        if not flag.asked():
+            print_banner(settings, url, first=first, model=model, link=login_link(settings, url))
+        block_until(flag.asked, lambda: supervisor.watch(on_restart=_on_restart))
+    finally:
+        click.echo(
+            "Stopping: answers in flight finish, then the books are settled (Ctrl-C again ends it at once) …",
+            err=True,
+        )
+        for listener in listeners:
+            listener.close()
+        supervisor.stop(forced=flag.insisted)
+        (settings.run_dir / "hub.json").unlink(missing_ok=True)
+    click.echo("Stopped.", err=True)
+
+
+def _on_restart(name: str, code: int) -> None:
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    click.echo(f"{time.strftime('%H:%M:%S')} {name} ended ({how}); started again", err=True)
+
+
+def _check_disk(settings: Settings) -> None:
+    try:
+        settings.run_dir.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(settings.home).free
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot write to {settings.home} ({error.strerror}); set TOKENHUB_HOME to a folder that you own."
+        ) from error
+    if free < DISK_FREE_MIN_BYTES:
+        raise CannotStart(
+            f"The disk of {settings.home} has {free >> 20} MiB free; the hub needs at least {DISK_FREE_MIN_BYTES >> 20} MiB. "
+            "Free some space or set TOKENHUB_HOME to another disk."
+        )
+
+
+def _only_one(settings: Settings) -> IO[str]:
+    """The lock file of this state, locked. Raises: CannotStart naming the hub that runs on it."""
+    try:
+        settings.run_dir.mkdir(parents=True, exist_ok=True)
+        handle = (settings.run_dir / "hub.lock").open("a+")
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot write to {settings.home} ({error.strerror}); set TOKENHUB_HOME to a folder that you own."
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.seek(0)
+        who = handle.read().strip() or "another process"
+        handle.close()
+        raise CannotStart(
+            f"A hub already runs on {settings.home}: {who}. Stop it first, or set TOKENHUB_HOME to another folder."
+        ) from error
+    return handle
+
+
+def _note(lock: IO[str], url: str) -> None:
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"{url} (process {os.getpid()})")
+    lock.flush()
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    port = int(listener.getsockname()[1])
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _write_hub_json(settings: Settings, url: str) -> None:
+    path = settings.run_dir / "hub.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"url": url, "pid": os.getpid(), "started_at_ms": now_ms()}))
+    temporary.replace(path)
+
+
+def _wait_ready(
+    settings: Settings, listener: socket.socket, supervisor: Supervisor, flag: StopFlag, *, deploy: bool
+) -> str | None:
+    """Wait for gateway, app and engine. Returns the model that answers, None without one."""
+    host, port = listener.getsockname()[:2]
+    started = time.monotonic()
+    with Progress() as progress:
+        while not flag.asked():
+            supervisor.watch(on_restart=_on_restart)
+            up = _answers(host, port, "/healthz") and _answers(host, port, "/api/health")
+            model = ready_model(settings) if up and deploy else None
+            if up and (model or not deploy):
+                return model
+            waited = time.monotonic() - started
+            if waited > READY_TIMEOUT_S:
+                log = _last_line(settings.log_dir / ("worker.log" if up else "app.log"))
+                raise CannotStart(
+                    f"The hub was not ready after {READY_TIMEOUT_S:.0f} s. Last words: {log} (logs: {settings.log_dir})"
+                )
+            progress.waiting("loading the model" if up else "starting", waited)
+            time.sleep(0.05)
+    return None
+
+
+def _answers(host: str, port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    except http.client.HTTPException:
+        return False
+    finally:
+        connection.close()
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return "none"
+    return lines[-1][:300] if lines else "none"
