@@ -56,12 +56,15 @@ class Price:
         return price
 
 
-def flat_price(rates: Rates, *, sku: str = "", version_id: str = UNPRICED, currency: str = "USD") -> Price:
+def flat_price(
+    rates: Rates, *, sku: str = "", version_id: str = "price_flat", currency: str = "USD"
+) -> Price:
     """A price of plain rates: no tiers, no windows."""
     return Price(version_id=version_id, sku=sku, currency=currency, rules=Rules(base=RateCard(rates=rates)))
 
 
 ZERO_PRICE = flat_price(
-    Rates(input=0, output=0, audio_input=0, audio_output=0, image_input=0, image_output=0, request=0)
+    Rates(input=0, output=0, audio_input=0, audio_output=0, image_input=0, image_output=0, request=0),
+    version_id=UNPRICED,
 )
 """Rates every usage at 0: the stand-in of a SKU without a price (our own engines, mostly)."""

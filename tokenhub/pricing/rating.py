@@ -99,6 +99,8 @@ def _select(price: Price, *, at_ms: int, service_tier: str) -> tuple[CompiledCar
     numerator = denominator = 1
     if service_tier not in _SAME_AS_DEFAULT:
         tier = price.rules.service_tiers.get(service_tier)
+        if tier is None and not price.priced:
+            return compile_card(price.rules.base), 1, 1
         if tier is None:
             raise UnpricedDimension(
                 f"{price.sku or 'this model'} has no price for service tier {service_tier!r}; use another tier.",
