@@ -1,10 +1,12 @@
 """Routes of the assistant under /api/assistant. Thin: parse, call `service`, render."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+import msgspec
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
@@ -22,53 +24,47 @@ from tokenhub.assistant.schemas import (
 )
 from tokenhub.assistant.service import Assistant
 from tokenhub.assistant.types import BooksLine, Conversation, Run, RunEvent
-from tokenhub.identity.types import Principal
+from tokenhub.http import sse
+from tokenhub.http.auth import Caller
 from tokenhub.kernel.errors import InvalidRequest
-
-KEEP_ALIVE_S = 15.0
-_SSE_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
 def build_router(
     assistant: Assistant,
     *,
-    authenticate: Callable[..., Principal],
     default_model: str,
     currency: str,
 ) -> APIRouter:
-    """The routes. `authenticate` is a FastAPI dependency that returns the caller or raises Unauthenticated."""
+    """The routes."""
     router = APIRouter(prefix="/api/assistant", tags=["assistant"])
-    _add_reading(router, assistant, authenticate, default_model=default_model, currency=currency)
-    _add_conversations(router, assistant, authenticate)
-    _add_runs(router, assistant, authenticate)
+    _add_reading(router, assistant, default_model=default_model, currency=currency)
+    _add_conversations(router, assistant)
+    _add_runs(router, assistant)
     return router
 
 
 def _add_reading(
     router: APIRouter,
     assistant: Assistant,
-    authenticate: Callable[..., Principal],
     *,
     default_model: str,
     currency: str,
 ) -> None:
     @router.get("/models", summary="Models that the caller may use")
-    async def models(principal: Annotated[Principal, Depends(authenticate)]) -> ModelList:
+    async def models(principal: Caller) -> ModelList:
         names = await assistant.models(principal)
         default = default_model if default_model in names else next(iter(names), None)
         return ModelList(data=[ModelOut(id=name) for name in names], default=default)
 
     @router.get("/limits", summary="Limits of the caller: used, held and left")
-    def limits(principal: Annotated[Principal, Depends(authenticate)]) -> EnvelopeList:
+    def limits(principal: Caller) -> EnvelopeList:
         return EnvelopeList(data=assistant.envelopes(principal), currency=currency)
 
 
-def _add_conversations(
-    router: APIRouter, assistant: Assistant, authenticate: Callable[..., Principal]
-) -> None:
+def _add_conversations(router: APIRouter, assistant: Assistant) -> None:
     @router.get("/conversations", summary="The caller's conversations, newest first")
     def list_conversations(
-        principal: Annotated[Principal, Depends(authenticate)],
+        principal: Caller,
         search: Annotated[str, Query(max_length=200)] = "",
         after: Annotated[str, Query(max_length=100)] = "",
         limit: Annotated[int, Query(ge=1, le=100)] = 40,
@@ -79,13 +75,13 @@ def _add_conversations(
         return ConversationPage(data=page, next=f"{last.updated_at_ms}.{last.id}" if last else None)
 
     @router.post("/conversations", status_code=201, summary="Begin a conversation")
-    def create(body: NewConversation, principal: Annotated[Principal, Depends(authenticate)]) -> Conversation:
+    def create(body: NewConversation, principal: Caller) -> Conversation:
         return assistant.create(principal, title=body.title, model=body.model)
 
     @router.get("/conversations/{conversation_id}", summary="A page of its shown branch, with ledger lines")
     def messages(
         conversation_id: str,
-        principal: Annotated[Principal, Depends(authenticate)],
+        principal: Caller,
         before: Annotated[str | None, Query(max_length=100)] = None,
         limit: Annotated[int, Query(ge=1, le=100)] = 40,
     ) -> MessagePage:
@@ -96,37 +92,31 @@ def _add_conversations(
         return MessagePage(conversation=conversation, data=data, previous=previous)
 
     @router.patch("/conversations/{conversation_id}", summary="Rename, choose a model, show another version")
-    def change(
-        conversation_id: str, body: ConversationChange, principal: Annotated[Principal, Depends(authenticate)]
-    ) -> Conversation:
+    def change(conversation_id: str, body: ConversationChange, principal: Caller) -> Conversation:
         return assistant.change(principal, conversation_id, body)
 
     @router.delete("/conversations/{conversation_id}", status_code=204, summary="Delete its texts for good")
-    async def delete(
-        conversation_id: str, principal: Annotated[Principal, Depends(authenticate)]
-    ) -> Response:
+    async def delete(conversation_id: str, principal: Caller) -> Response:
         await assistant.delete(principal, conversation_id)
         return Response(status_code=204)
 
 
-def _add_runs(router: APIRouter, assistant: Assistant, authenticate: Callable[..., Principal]) -> None:
+def _add_runs(router: APIRouter, assistant: Assistant) -> None:
     @router.post("/conversations/{conversation_id}/runs", status_code=201, summary="Ask for an answer")
-    async def ask(
-        conversation_id: str, body: NewRun, principal: Annotated[Principal, Depends(authenticate)]
-    ) -> RunCreated:
+    async def ask(conversation_id: str, body: NewRun, principal: Caller) -> RunCreated:
         run, user_message_id = await assistant.ask(principal, conversation_id, body)
         return RunCreated(run=run, user_message_id=user_message_id)
 
     @router.get("/runs/{run_id}", summary="State of a run")
-    def get_run(run_id: str, principal: Annotated[Principal, Depends(authenticate)]) -> Run:
+    def get_run(run_id: str, principal: Caller) -> Run:
         return assistant.owned_run(principal, run_id)
 
     @router.get("/runs/{run_id}/ledger", summary="Its line in the ledger; null until it is settled")
-    def ledger(run_id: str, principal: Annotated[Principal, Depends(authenticate)]) -> BooksLine | None:
+    def ledger(run_id: str, principal: Caller) -> BooksLine | None:
         return assistant.line(principal, run_id)
 
     @router.post("/runs/{run_id}/stop", summary="End the engine's work now; the text so far is kept")
-    async def stop(run_id: str, principal: Annotated[Principal, Depends(authenticate)]) -> Run:
+    async def stop(run_id: str, principal: Caller) -> Run:
         await asyncio.to_thread(assistant.owned_run, principal, run_id)
         await assistant.runner.stop(run_id)
         return await asyncio.to_thread(assistant.owned_run, principal, run_id)
@@ -136,42 +126,21 @@ def _add_runs(router: APIRouter, assistant: Assistant, authenticate: Callable[..
     )
     async def events(
         run_id: str,
-        request: Request,
-        principal: Annotated[Principal, Depends(authenticate)],
+        principal: Caller,
         after: Annotated[int, Query(ge=0)] = 0,
         last_event_id: Annotated[str, Header()] = "",
     ) -> StreamingResponse:
         run = await asyncio.to_thread(assistant.owned_run, principal, run_id)
         if last_event_id.isdigit():
             after = max(after, int(last_event_id))
-        stream = _sse(assistant.runner.follow(run, after=after))
-        return StreamingResponse(stream, media_type="text/event-stream", headers=_SSE_HEADERS)
+        return sse.sse_response(_as_sse(assistant.runner.follow(run, after=after)))
 
 
-async def _sse(events: AsyncIterator[RunEvent]) -> AsyncIterator[bytes]:
-    """Entries as server-sent events; a comment when nothing happens, so that proxies keep the line open."""
-    iterator = aiter(events)
-    waiting: asyncio.Task[RunEvent | None] | None = None
-    try:
-        while True:
-            waiting = waiting or asyncio.ensure_future(_next(iterator))
-            done, _ = await asyncio.wait({waiting}, timeout=KEEP_ALIVE_S)
-            if not done:
-                yield b": still here\n\n"
-                continue
-            event = waiting.result()
-            if event is None:
-                yield b"event: close\ndata: {}\n\n"
-                return
-            waiting = None
-            yield f"id: {event.seq}\nevent: {event.kind}\ndata: {event.data}\n\n".encode()
-    finally:
-        if waiting is not None:
-            waiting.cancel()
-
-
-async def _next(iterator: AsyncIterator[RunEvent]) -> RunEvent | None:
-    return await anext(iterator, None)
+async def _as_sse(events: AsyncGenerator[RunEvent]) -> AsyncIterator[bytes]:
+    async with aclosing(events):
+        async for event in events:
+            yield sse.event(msgspec.Raw(event.data.encode()), name=event.kind, id=str(event.seq))
+    yield sse.event({}, name="close")
 
 
 def _cursor(after: str) -> tuple[int, str] | None:

@@ -6,7 +6,7 @@ call to the gateway at once (which cancels the engine) and keeps what was writte
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 
 import structlog
@@ -82,7 +82,7 @@ class Runner:
             async with asyncio.timeout(5.0):
                 await live.ended.wait()
 
-    async def follow(self, run: Run, *, after: int) -> AsyncIterator[RunEvent]:
+    async def follow(self, run: Run, *, after: int) -> AsyncGenerator[RunEvent]:
         """Entries of the run's log above `after`, from the first that is missing to its last."""
         live = self._live.get(run.id)
         if live is not None:
