@@ -39,4 +39,8 @@ class BucketSpec:
     hard: bool
     window_start_ms: int
     window_end_ms: int
-    """Exclusive; 2**62 for a lifetime window."""
+    """Exclusive; 2**62 for a lifetime or rolling window."""
+    length_ms: int = 0
+    """Rolling windows only: how long a use counts."""
+    step_ms: int = 0
+    """Rolling windows only: length of a sub-window."""

@@ -94,6 +94,7 @@ def _buckets() -> None:
         _int("pid"),
         _int("opened_at_ms"),
         _int("closed_at_ms", null=True),
+        _int("batch"),
     )
     op.create_table("recall", _text("bucket_id", key=True), _text("owner_id", key=True), _int("at_ms"))
 
@@ -126,7 +127,8 @@ def _metering() -> None:
         *[
             _text(name)
             for name in (
-                "key_id", "app", "model", "deployment_id", "engine_boot", "endpoint", "price_version_id",
+                "key_id", "app", "model", "deployment_id", "engine_boot", "endpoint", "service_tier",
+                "price_version_id",
             )
         ],
         *[

@@ -1,0 +1,211 @@
+"""The journal of one gateway boot: what was used is written here before the bytes leave the process.
+
+Files `<owner>.<n>.jsonl`; each line is `["c", event]` (captured), `["d", draft]` (a checkpoint) or
+`["v", request_id]` (void). `<owner>.lock` is flocked for the life of the process: a journal whose lock is free
+belongs to a dead one. A line without its newline was never acknowledged and is ignored.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from tokenhub.kernel.errors import Unavailable
+from tokenhub.metering.types import UsageEvent
+
+ROTATE_BYTES = 32 * 2**20
+_PROBE_S = 0.25
+_encode = msgspec.json.Encoder().encode
+_decode_event = msgspec.json.Decoder(UsageEvent).decode
+_decode_line = msgspec.json.Decoder(tuple[str, msgspec.Raw]).decode
+
+
+class Replay(NamedTuple):
+    """What a journal says was used."""
+
+    events: list[UsageEvent]
+    bad_lines: int
+    """Lines that could not be read: at most the torn last one of a write that failed."""
+
+
+class Journal:
+    """Appends for one owner. Not thread-safe: the event loop's thread writes."""
+
+    def __init__(self, folder: Path, owner_id: str, *, fsync: bool) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._owner_id = owner_id
+        self._fsync = fsync
+        self._lock_fd = _take_new_lock(folder / f"{owner_id}.lock")
+        self._number = 0
+        self._fd = -1
+        self._size = 0
+        self._torn = False
+        self._probed_at = 0.0
+        self.broken = False
+        """The last write failed: new work must be refused until one succeeds."""
+        self._open_next()
+
+    @property
+    def path(self) -> Path:
+        """The file that is written now."""
+        return self._folder / f"{self._owner_id}.{self._number}.jsonl"
+
+    @property
+    def full(self) -> bool:
+        """True if it is time to rotate."""
+        return self._size >= ROTATE_BYTES
+
+    def capture(self, event: UsageEvent) -> None:
+        """Raises: Unavailable if the line is not safely written; the bytes must then not be sent."""
+        self.append(b'["c",' + _encode(event) + b"]\n")
+
+    def checkpoint(self, draft: UsageEvent) -> bytes:
+        """Write a draft; returns the line. Raises: Unavailable as `capture`."""
+        line = b'["d",' + _encode(draft) + b"]\n"
+        self.append(line)
+        return line
+
+    def void(self, request_id: str) -> None:
+        """Say that a checkpointed request used nothing after all."""
+        self.append(b'["v",' + _encode(request_id) + b"]\n")
+
+    def append(self, line: bytes) -> None:
+        """Write one line before returning (and fsync it where durability asks for that)."""
+        try:
+            written = os.write(self._fd, b"\n" + line if self._torn else line)
+            if written != len(line) + self._torn:
+                self._torn = True
+                raise OSError(f"only {written} bytes were written")
+            if self._fsync:
+                os.fdatasync(self._fd)
+        except OSError as error:
+            self.broken = True
+            raise Unavailable(
+                f"the journal cannot be written ({error.strerror or error}); no work is accepted until there is room"
+            ) from error
+        self._torn = False
+        self._size += written
+        if self.broken:
+            self.broken = False
+
+    def probe(self) -> bool:
+        """Try to write again after a failure, at most four times a second; True if the journal works."""
+        if self.broken and time.monotonic() - self._probed_at >= _PROBE_S:
+            self._probed_at = time.monotonic()
+            try:
+                self.append(b"\n" * 4096)
+            except Unavailable:
+                return False
+        return not self.broken
+
+    def rotate(self, drafts: Iterable[bytes]) -> Path:
+        """Go on in a new file that starts with the drafts of open holds; returns the finished file."""
+        finished, old_fd = self.path, self._fd
+        self._open_next()
+        for line in drafts:
+            self.append(line)
+        os.close(old_fd)
+        return finished
+
+    def close(self, *, delete: bool) -> None:
+        """Let go of the lock; `delete` the files if everything in them is settled."""
+        os.close(self._fd)
+        if delete:
+            remove(self._folder, self._owner_id)
+        os.close(self._lock_fd)
+
+    def _open_next(self) -> None:
+        self._number += 1
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._size = 0
+
+
+def draft_of(line: bytes) -> UsageEvent:
+    """The draft in a line that `checkpoint` returned."""
+    return _decode_event(_decode_line(line)[1])
+
+
+def dead_owners(folder: Path) -> Iterator[str]:
+    """Owners in `folder` whose process is gone; each one's lock is held while the caller works on it."""
+    for lock in sorted(folder.glob("*.lock")):
+        fd = _take_free_lock(lock)
+        if fd is None:
+            continue
+        try:
+            yield lock.stem
+        finally:
+            os.close(fd)
+
+
+def replay(folder: Path, owner_id: str) -> Replay:
+    """Read an owner's files in order: captures, and drafts that were neither captured nor voided."""
+    captured: dict[str, UsageEvent] = {}
+    drafts: dict[str, UsageEvent] = {}
+    voided: set[str] = set()
+    bad = 0
+    for path in _files(folder, owner_id):
+        for line in path.read_bytes().split(b"\n"):
+            if not line:
+                continue
+            try:
+                kind, raw = _decode_line(line)
+                if kind == "v":
+                    voided.add(msgspec.json.decode(raw, type=str))
+                    continue
+                event = _decode_event(raw)
+            except msgspec.DecodeError:
+                bad += 1
+                continue
+            (captured if kind == "c" else drafts)[event.request_id] = event
+    open_drafts = [draft for key, draft in drafts.items() if key not in captured and key not in voided]
+    return Replay([*captured.values(), *open_drafts], bad)
+
+
+def remove(folder: Path, owner_id: str) -> None:
+    """Delete an owner's files, the lock last."""
+    for path in _files(folder, owner_id):
+        path.unlink(missing_ok=True)
+    (folder / f"{owner_id}.lock").unlink(missing_ok=True)
+
+
+def _files(folder: Path, owner_id: str) -> list[Path]:
+    return sorted(folder.glob(f"{owner_id}.*.jsonl"), key=lambda path: int(path.suffixes[-2][1:]))
+
+
+def _take_new_lock(path: Path) -> int:
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if _is_still(path, fd):
+            return fd
+        os.close(fd)  # a sweep took it between open and lock, and removed it
+
+
+def _take_free_lock(path: Path) -> int | None:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    if not _is_still(path, fd):
+        os.close(fd)
+        return None
+    return fd
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(fd)
+    return (there.st_ino, there.st_dev) == (mine.st_ino, mine.st_dev)

@@ -1,0 +1,290 @@
+"""The clearing thread of a gateway: the only one that talks to the ledger's database.
+
+It answers asks (open paths, lease more) at once, settles what was captured every BATCH_S, gives leases back,
+and looks whether other gateways want something returned. When the database fails, what was captured stays in
+memory (and in the journal) and is tried again.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from tokenhub.budgets.store import anchor_windows, current_caps
+from tokenhub.budgets.types import Limit
+from tokenhub.budgets.windows import bucket_spec
+from tokenhub.clearing.settle import PathBucket, save_path, settle
+from tokenhub.db.engine import Database
+from tokenhub.kernel.clock import now_ms
+from tokenhub.ledger import buckets, owners
+from tokenhub.ledger.buckets import BucketState, Grant, Order
+from tokenhub.ledger.types import BucketSpec
+from tokenhub.metering.types import UsageEvent
+
+BATCH_S = 0.025
+BATCH_EVENTS = 2000
+RECALL_POLL_S = 0.075
+IDLE_WAIT_S = 1.0
+RETRY_S = 0.25
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Opening:
+    """A path whose current buckets are wanted."""
+
+    limits: Sequence[Limit]
+    specs: list[BucketSpec] = field(default_factory=list[BucketSpec])
+    path_id: str = ""
+
+
+@dataclass(slots=True)
+class Ask:
+    """Work for the thread; `answer` runs on the loop when it is done."""
+
+    openings: list[Opening]
+    orders: list[Order]
+    answer: Callable[["Ask"], None]
+    settle_first: bool
+    grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
+    error: Exception | None = None
+
+
+class Teller:
+    """Owns the thread. `capture`, `give_back` and `ask` may be called from the loop's thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        owner_id: str,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        on_states: Callable[[list[BucketState]], None],
+        on_recall: Callable[[list[str]], None],
+    ) -> None:
+        self._database = database
+        self._owner_id = owner_id
+        self._loop = loop
+        self._on_states = on_states
+        self._on_recall = on_recall
+        self.captured: deque[UsageEvent] = deque()
+        self.returns: deque[tuple[str, int]] = deque()
+        self._asks: deque[Ask] = deque()
+        self._paths: dict[str, list[PathBucket]] = {"": []}
+        self._batch: list[UsageEvent] = []
+        self._batch_returns: dict[str, int] = {}
+        self._again = False
+        self._serial = 1
+        self._retry_at = 0.0
+        self._owners = 1
+        self._counted_at = 0.0
+        self._polled_at = 0.0
+        self._wake = threading.Event()
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, name="clearing", daemon=True)
+        self.sleeping = False
+        """True while the thread waits with nothing to settle: the next capture must call `wake`."""
+        self.polls_recalls = False
+        """Set while this process holds idle leases that others may want."""
+        self.failing_since: float | None = None
+        """Monotonic time since when the database fails; None while it works."""
+        self.settled = 0
+        """Events settled since the start, in order of capture."""
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Make the thread look at its queues now."""
+        self.sleeping = False
+        self._wake.set()
+
+    def ask(self, ask: Ask) -> None:
+        """Queue work; it is answered before anything is settled, unless it says otherwise."""
+        self._asks.append(ask)
+        self.wake()
+
+    def give_back(self, bucket_id: str, amount: int) -> None:
+        """Return a part of a lease with the next settlement."""
+        self.returns.append((bucket_id, amount))
+        if self.sleeping:
+            self.wake()
+
+    @property
+    def backlog(self) -> int:
+        """Events captured and not settled."""
+        return len(self.captured) + len(self._batch)
+
+    def stop(self, *, timeout_s: float) -> bool:
+        """Settle everything and end the thread; False if something could not be settled in time."""
+        self._stop = True
+        self.wake()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive() and not self.backlog
+
+    # ---- the thread ----
+
+    def _run(self) -> None:
+        gave_up_at = float("inf")
+        while True:
+            if not self._stop:
+                self._sleep()
+            elif gave_up_at == float("inf"):
+                gave_up_at = time.monotonic() + 5
+            self._wake.clear()
+            self._answer_asks()
+            self._settle_due()
+            self._poll_recalls()
+            if self._stop and not self._asks:
+                if not self._has_work() or time.monotonic() > gave_up_at:
+                    return
+                time.sleep(0.02)
+
+    def _has_work(self) -> bool:
+        return bool(self.captured or self.returns or self._batch or self._batch_returns)
+
+    def _sleep(self) -> None:
+        if self._asks:
+            return
+        if self._has_work():
+            # Something to settle: gather for one batch window, unless an ask comes.
+            self._wake.wait(max(BATCH_S, self._retry_at - time.monotonic()))
+            return
+        self.sleeping = True
+        if not self._has_work() and not self._asks:
+            self._wake.wait(RECALL_POLL_S if self.polls_recalls else IDLE_WAIT_S)
+        self.sleeping = False
+        if self._has_work() and not self._asks:
+            self._wake.clear()
+            self._wake.wait(BATCH_S)
+
+    def _answer_asks(self) -> None:
+        while self._asks:
+            ask = self._asks.popleft()
+            try:
+                if ask.settle_first:
+                    self._settle_all()
+                for opening in ask.openings:
+                    self._open(opening)
+                if ask.orders:
+                    self._grant(ask)
+            except Exception as error:  # noqa: BLE001  # the thread's edge: the asking requests get the error
+                ask.error = error
+                _log.warning("ledger_ask_failed", error=str(error))
+            self._post(ask.answer, ask)
+
+    def _open(self, opening: Opening) -> None:
+        at_ms = now_ms()
+        with self._database.write("ledger") as connection:
+            caps = current_caps(connection, [limit.id for limit in opening.limits])
+            anchored = [limit for limit in opening.limits if limit.window.kind == "anchored"]
+            starts = anchor_windows(connection, anchored, now_ms=at_ms)
+            opening.specs = [
+                _with_cap(
+                    bucket_spec(limit, now_ms=at_ms, anchor_ms=starts.get(limit.id)), caps.get(limit.id)
+                )
+                for limit in opening.limits
+            ]
+            buckets.ensure_buckets(connection, opening.specs)
+            opening.path_id = _path_id(opening.specs)
+            path = save_path(connection, opening.path_id, opening.specs)
+        self._paths[opening.path_id] = path
+
+    def _grant(self, ask: Ask) -> None:
+        at_ms = now_ms()
+        with self._database.write("ledger") as connection:
+            if time.monotonic() - self._counted_at > 1:
+                self._owners = max(1, owners.count_open(connection))
+                self._counted_at = time.monotonic()
+            grants = buckets.grant(connection, self._owner_id, ask.orders, owners=self._owners, now_ms=at_ms)
+            short = [
+                bucket_id for bucket_id, given in grants.items() if given.amount <= 0 and given.state.held > 0
+            ]
+            if short and self._owners > 1:
+                buckets.request_recall(connection, self._owner_id, short, now_ms=at_ms)
+        ask.grants = grants
+
+    def _settle_due(self) -> None:
+        if time.monotonic() < self._retry_at:
+            return
+        try:
+            self._settle_all()
+        except SQLAlchemyError as error:
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001  # the thread's edge: a fault must not end settlement for good
+            self._failed(error)
+
+    def _settle_all(self) -> None:
+        while self._has_work():
+            self._settle_batch()
+
+    def _settle_batch(self) -> None:
+        while self.captured and len(self._batch) < BATCH_EVENTS:
+            self._batch.append(self.captured.popleft())
+        while self.returns:
+            bucket_id, amount = self.returns.popleft()
+            self._batch_returns[bucket_id] = self._batch_returns.get(bucket_id, 0) + amount
+        again, self._again = self._again, True
+        states: list[BucketState] = []
+        with self._database.write("ledger") as connection:
+            if owners.stamp_batch(connection, self._owner_id, self._serial):
+                states = settle(
+                    connection,
+                    self._owner_id,
+                    self._batch,
+                    paths=self._paths,
+                    returns=self._batch_returns,
+                    now_ms=now_ms(),
+                    again=again,
+                )
+        self._serial += 1
+        self._again = False
+        self.failing_since = None
+        self.settled += len(self._batch)
+        self._batch = []
+        self._batch_returns = {}
+        if states:
+            self._post(self._on_states, states)
+
+    def _failed(self, error: Exception) -> None:
+        if self.failing_since is None:
+            self.failing_since = time.monotonic()
+            _log.error("settlement_failing", error=str(error), backlog=self.backlog)
+        self._retry_at = time.monotonic() + RETRY_S
+
+    def _poll_recalls(self) -> None:
+        if not self.polls_recalls or time.monotonic() - self._polled_at < RECALL_POLL_S:
+            return
+        self._polled_at = time.monotonic()
+        try:
+            with self._database.read("ledger") as connection:
+                wanted = buckets.recalled(connection, self._owner_id, since_ms=now_ms() - 300)
+        except SQLAlchemyError as error:
+            _log.warning("recall_poll_failed", error=str(error))
+            return
+        if wanted:
+            self._post(self._on_recall, wanted)
+
+    def _post(self, callback: Callable[[_T], None], argument: _T) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback, argument)
+
+
+def _with_cap(spec: BucketSpec, now: tuple[int, bool] | None) -> BucketSpec:
+    """The limit's row knows a newer cap than this process's snapshot."""
+    return spec if now is None else replace(spec, cap=now[0], hard=now[1])
+
+
+def _path_id(specs: Sequence[BucketSpec]) -> str:
+    """The same buckets have the same path id in every process."""
+    names = "\n".join(sorted(spec.bucket_id for spec in specs))
+    return "path_" + blake2b(names.encode(), digest_size=10).hexdigest()

@@ -1,0 +1,388 @@
+"""Buckets and leases: what may still be used. Every statement that moves an amount is here.
+
+Invariants, kept by the database: used >= 0, held >= 0, used + held <= ceiling for hard buckets; and by these
+functions: held = sum of the leases. A bucket's row is locked before it is read for a change, ids in ascending
+order, always before accounts and the chain head, so that transactions never deadlock.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy.engine import Row
+
+from tokenhub.ledger.tables import bucket, lease, recall, subwindow
+from tokenhub.ledger.types import BucketSpec
+
+LEASE_REQUESTS = 1024
+"""Far from the cap a lease covers at most this many requests of the size that asked for it."""
+
+_INSERT_BUCKET = text(
+    "INSERT INTO bucket (id, limit_id, unit, window_start_ms, window_end_ms, length_ms, step_ms, cap, ceiling, hard,"
+    " used, held, overage) VALUES (:id, :limit_id, :unit, :start, :end, :length, :step, :cap, :cap, :hard, 0, 0, 0)"
+    " ON CONFLICT (id) DO NOTHING"
+)
+_HOLD = text("UPDATE bucket SET held = held + :amount WHERE id = :bucket_id")
+_NEW_LEASE = text(
+    "INSERT INTO lease (owner_id, bucket_id, amount) VALUES (:owner_id, :bucket_id, 0)"
+    " ON CONFLICT (owner_id, bucket_id) DO NOTHING"
+)
+_ADD_LEASE = text(
+    "UPDATE lease SET amount = amount + :amount WHERE owner_id = :owner_id AND bucket_id = :bucket_id"
+)
+_TAKE_LEASE = text(
+    "UPDATE lease SET amount = amount - :amount WHERE owner_id = :owner_id AND bucket_id = :bucket_id"
+)
+_CHARGE = text(
+    "UPDATE bucket SET used = used + :used, held = held - :held, overage = overage + :overage WHERE id = :bucket_id"
+)
+_ADD_SUBWINDOW = text(
+    "INSERT INTO subwindow (bucket_id, start_ms, used, overage) VALUES (:bucket_id, :start_ms, :used, :overage)"
+    " ON CONFLICT (bucket_id, start_ms) DO UPDATE"
+    " SET used = subwindow.used + excluded.used, overage = subwindow.overage + excluded.overage"
+)
+_RECALL = text(
+    "INSERT INTO recall (bucket_id, owner_id, at_ms) VALUES (:bucket_id, :owner_id, :now_ms)"
+    " ON CONFLICT (bucket_id, owner_id) DO UPDATE SET at_ms = excluded.at_ms"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one process asks of one bucket."""
+
+    bucket_id: str
+    wanted: int
+    """Enough for every request that waits."""
+    minimum: int
+    """The least that serves every waiting request; 0 for a lease that is only topped up ahead of need."""
+    least: int
+    """The least that serves one waiting request."""
+    single: int
+    """What the largest waiting request wants."""
+    idle: int = 0
+    """Free in the asking process; goes back if even `least` cannot be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketState:
+    """A bucket after a change."""
+
+    bucket_id: str
+    cap: int
+    used: int
+    held: int
+    overage: int
+    resets_at_ms: int
+    """When the window ends; rolling: when the oldest use leaves it; 2**62 for never."""
+    missing: int = 0
+    """What the last settlement could not take from the owner's lease and booked as overage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Answer to an order: `amount` more is leased (negative: `idle` went back)."""
+
+    amount: int
+    near: bool
+    """The cap is so near that holds should be small."""
+    state: BucketState
+
+
+@dataclass(slots=True)
+class Charge:
+    """What settlement moves in one bucket."""
+
+    used: int = 0
+    overage: int = 0
+    returned: int = 0
+    """Leased and not used: goes back."""
+    steps: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    """Rolling windows: start of the sub-window -> [used, overage]."""
+
+
+def ensure_buckets(connection: Connection, specs: Iterable[BucketSpec]) -> None:
+    """Create the buckets that do not exist yet, empty."""
+    rows = [
+        {
+            "id": spec.bucket_id,
+            "limit_id": spec.limit_id,
+            "unit": int(spec.unit),
+            "start": spec.window_start_ms,
+            "end": spec.window_end_ms,
+            "length": spec.length_ms,
+            "step": spec.step_ms,
+            "cap": spec.cap,
+            "hard": int(spec.hard),
+        }
+        for spec in sorted(specs, key=lambda spec: spec.bucket_id)
+    ]
+    if rows:
+        connection.execute(_INSERT_BUCKET, rows)
+
+
+def grant(
+    connection: Connection, owner_id: str, orders: Sequence[Order], *, owners: int, now_ms: int
+) -> dict[str, Grant]:
+    """Lease from each bucket as much as its cap allows: bucket id -> grant.
+
+    Far from the cap the lease is `room / (4 * owners)`, at most LEASE_REQUESTS requests; near it exactly what
+    the waiting requests need at least. Nothing is given if not even `least` fits: then `idle` goes back.
+    """
+    wanted = {order.bucket_id: order for order in orders}
+    grants: dict[str, Grant] = {}
+    for row in lock(connection, wanted):
+        order = wanted[row.id]
+        used, overage, resets_at_ms = _leave_window(connection, row, now_ms)
+        amount, near = _size(order, room=row.cap - used - overage - row.held, owners=owners)
+        state = BucketState(row.id, row.cap, used, row.held + amount, overage, resets_at_ms)
+        grants[row.id] = Grant(amount, near, state)
+    moves = [
+        {"owner_id": owner_id, "bucket_id": bucket_id, "amount": given.amount}
+        for bucket_id, given in grants.items()
+        if given.amount
+    ]
+    if moves:
+        connection.execute(_HOLD, moves)
+        connection.execute(_NEW_LEASE, moves)
+        connection.execute(_ADD_LEASE, moves)
+    return grants
+
+
+def charge(
+    connection: Connection, owner_id: str, charges: Mapping[str, Charge], *, now_ms: int
+) -> list[BucketState]:
+    """Settle: leased amounts become used or go back; returns the buckets after it.
+
+    Never more becomes used than the owner has leased: the rest is overage (a soft bucket needs no lease).
+    """
+    if not charges:
+        return []
+    leased = _leased(connection, owner_id, charges)
+    states: list[BucketState] = []
+    moves: list[dict[str, str | int]] = []
+    steps: list[dict[str, str | int]] = []
+    for row in lock(connection, charges):
+        item = charges[row.id]
+        if row.hard or leased.get(row.id):
+            missing = max(0, item.used - leased.get(row.id, 0))
+            held = min(leased.get(row.id, 0), item.used - missing + item.returned)
+        else:
+            missing, held = 0, 0
+        used, overage = item.used - missing, item.overage + missing
+        _shift_steps(item, missing)
+        if row.step_ms:
+            used, overage = _book_steps(row, item, steps)
+        moves.append({"bucket_id": row.id, "used": used, "held": held, "overage": overage})
+        states.append(
+            BucketState(
+                bucket_id=row.id,
+                cap=row.cap,
+                used=row.used + used,
+                held=row.held - held,
+                overage=row.overage + overage,
+                resets_at_ms=_resets_at(row, now_ms),
+                missing=missing,
+            )
+        )
+    if moves:
+        connection.execute(_CHARGE, moves)
+        taken = [
+            {"owner_id": owner_id, "bucket_id": move["bucket_id"], "amount": move["held"]}
+            for move in moves
+            if move["held"]
+        ]
+        if taken:
+            connection.execute(_TAKE_LEASE, taken)
+    if steps:
+        connection.execute(_ADD_SUBWINDOW, steps)
+    return states
+
+
+def give_back(connection: Connection, bucket_ids: Mapping[str, int], *, at_ms: int) -> None:
+    """Undo a use (a correction): bucket id -> amount; overage is undone first.
+
+    A use that has already left its rolling window, or whose bucket is gone, needs nothing undone.
+    """
+    for row in lock(connection, bucket_ids):
+        amount = bucket_ids[row.id]
+        if row.step_ms:
+            if at_ms < row.window_start_ms:
+                continue
+            start = at_ms // row.step_ms * row.step_ms
+            step = connection.execute(
+                select(subwindow).where(subwindow.c.bucket_id == row.id, subwindow.c.start_ms == start)
+            ).first()
+            if step is None:
+                continue
+            over = min(step.overage, amount)
+            connection.execute(
+                _ADD_SUBWINDOW,
+                {"bucket_id": row.id, "start_ms": start, "used": over - amount, "overage": -over},
+            )
+        else:
+            over = min(row.overage, amount)
+        connection.execute(_CHARGE, {"bucket_id": row.id, "used": over - amount, "held": 0, "overage": -over})
+
+
+def release_owner(connection: Connection, owner_id: str) -> int:
+    """Give back everything a dead owner still holds; returns how many leases there were."""
+    leased = {
+        row.bucket_id: row.amount
+        for row in connection.execute(select(lease).where(lease.c.owner_id == owner_id))
+    }
+    moves = [
+        {"bucket_id": row.id, "used": 0, "held": leased[row.id], "overage": 0}
+        for row in lock(connection, leased)
+    ]
+    if moves:
+        connection.execute(_CHARGE, moves)
+    connection.execute(delete(lease).where(lease.c.owner_id == owner_id))
+    return len(leased)
+
+
+def set_cap(connection: Connection, limit_id: str, *, cap: int, hard: bool, now_ms: int) -> None:
+    """New cap for the windows of a limit that have not ended."""
+    ids = connection.execute(
+        select(bucket.c.id).where(bucket.c.limit_id == limit_id, bucket.c.window_end_ms > now_ms)
+    ).scalars()
+    for row in lock(connection, list(ids)):
+        connection.execute(
+            update(bucket)
+            .where(bucket.c.id == row.id)
+            .values(cap=cap, hard=int(hard), ceiling=max(cap, row.used + row.held))
+        )
+
+
+def states(connection: Connection, limit_ids: Sequence[str], *, now_ms: int) -> dict[str, BucketState]:
+    """The running window of each limit that has one: limit id -> state, without locking or changing anything."""
+    found: dict[str, BucketState] = {}
+    rows = connection.execute(
+        select(bucket)
+        .where(bucket.c.limit_id.in_(limit_ids), bucket.c.window_end_ms > now_ms)
+        .where(bucket.c.window_start_ms <= now_ms)
+        .order_by(bucket.c.window_start_ms)
+    )
+    for row in rows:
+        gone_used, gone_overage = 0, 0
+        if row.step_ms:
+            gone_used, gone_overage = _outside(connection, row, now_ms)
+        found[row.limit_id] = BucketState(
+            row.id,
+            row.cap,
+            row.used - gone_used,
+            row.held,
+            row.overage - gone_overage,
+            _resets_at(row, now_ms),
+        )
+    return found
+
+
+def request_recall(connection: Connection, owner_id: str, bucket_ids: Iterable[str], *, now_ms: int) -> None:
+    """Ask the other owners to return what they do not use of these buckets."""
+    rows = [
+        {"bucket_id": bucket_id, "owner_id": owner_id, "now_ms": now_ms} for bucket_id in sorted(bucket_ids)
+    ]
+    if rows:
+        connection.execute(_RECALL, rows)
+
+
+def recalled(connection: Connection, owner_id: str, *, since_ms: int) -> list[str]:
+    """Buckets that other owners want back since then."""
+    query = select(recall.c.bucket_id).where(recall.c.at_ms >= since_ms, recall.c.owner_id != owner_id)
+    return list(connection.execute(query).scalars())
+
+
+def lock(connection: Connection, bucket_ids: Iterable[str]) -> Sequence[Row[tuple[object, ...]]]:
+    """The rows, locked in ascending order of id until the transaction ends."""
+    ids = sorted(bucket_ids)
+    rows: list[Row[tuple[object, ...]]] = []
+    for start in range(0, len(ids), 500):
+        chunk = ids[start : start + 500]
+        query = select(bucket).where(bucket.c.id.in_(chunk)).order_by(bucket.c.id).with_for_update()
+        rows += connection.execute(query).all()
+    return rows
+
+
+def _size(order: Order, *, room: int, owners: int) -> tuple[int, bool]:
+    if room < order.least or room <= 0:
+        return -order.idle, True
+    share = room // (4 * max(1, owners))
+    near = share < order.wanted
+    return min(room, max(order.minimum, min(LEASE_REQUESTS * order.single, share))), near
+
+
+def _leased(connection: Connection, owner_id: str, bucket_ids: Iterable[str]) -> dict[str, int]:
+    ids = sorted(bucket_ids)
+    found: dict[str, int] = {}
+    for start in range(0, len(ids), 500):
+        rows = connection.execute(
+            select(lease.c.bucket_id, lease.c.amount).where(
+                lease.c.owner_id == owner_id, lease.c.bucket_id.in_(ids[start : start + 500])
+            )
+        )
+        found.update({row.bucket_id: row.amount for row in rows})
+    return found
+
+
+def _shift_steps(item: Charge, missing: int) -> None:
+    """Mark `missing` of the newest sub-windows' use as overage."""
+    for start in sorted(item.steps, reverse=True):
+        if missing <= 0:
+            return
+        part = min(missing, item.steps[start][0])
+        item.steps[start][0] -= part
+        item.steps[start][1] += part
+        missing -= part
+
+
+def _book_steps(
+    row: Row[tuple[object, ...]], item: Charge, steps: list[dict[str, str | int]]
+) -> tuple[int, int]:
+    """Rolling: only what is still inside the window counts; the rest has been used and has left already."""
+    used, overage = 0, 0
+    for start, (step_used, step_overage) in item.steps.items():
+        if start >= row.window_start_ms:
+            used += step_used
+            overage += step_overage
+            steps.append({"bucket_id": row.id, "start_ms": start, "used": step_used, "overage": step_overage})
+    return used, overage
+
+
+def _leave_window(connection: Connection, row: Row[tuple[object, ...]], now_ms: int) -> tuple[int, int, int]:
+    """Let sub-windows that lie outside leave; returns (used, overage, resets_at_ms) after it."""
+    if not row.step_ms:
+        return row.used, row.overage, row.window_end_ms
+    boundary = (now_ms - row.length_ms) // row.step_ms * row.step_ms
+    used, overage = _outside(connection, row, now_ms)
+    if boundary > row.window_start_ms:
+        connection.execute(
+            delete(subwindow).where(subwindow.c.bucket_id == row.id, subwindow.c.start_ms < boundary)
+        )
+        connection.execute(
+            update(bucket)
+            .where(bucket.c.id == row.id)
+            .values(used=bucket.c.used - used, overage=bucket.c.overage - overage, window_start_ms=boundary)
+        )
+    oldest = connection.execute(
+        select(func.min(subwindow.c.start_ms)).where(subwindow.c.bucket_id == row.id, subwindow.c.used > 0)
+    ).scalar()
+    return (
+        row.used - used,
+        row.overage - overage,
+        (now_ms if oldest is None else oldest + row.step_ms + row.length_ms),
+    )
+
+
+def _outside(connection: Connection, row: Row[tuple[object, ...]], now_ms: int) -> tuple[int, int]:
+    boundary = (now_ms - row.length_ms) // row.step_ms * row.step_ms
+    gone = connection.execute(
+        select(func.sum(subwindow.c.used), func.sum(subwindow.c.overage)).where(
+            subwindow.c.bucket_id == row.id, subwindow.c.start_ms < boundary
+        )
+    ).one()
+    return int(gone[0] or 0), int(gone[1] or 0)
+
+
+def _resets_at(row: Row[tuple[object, ...]], now_ms: int) -> int:
+    return now_ms + row.step_ms if row.step_ms else row.window_end_ms

@@ -1,0 +1,99 @@
+"""The usage event: everything a statement needs to say about one request."""
+
+import msgspec
+
+from tokenhub.kernel.usage import FIELDS, Usage
+
+
+class UsageEvent(msgspec.Struct, gc=False, kw_only=True):
+    """One request, as charged. The fields are the columns of `usage_event`, in this order.
+
+    `at_ms` is the instant of capture (it decides the sub-window of a rolling limit).
+    `created_tokens` are output tokens that the engine made, never fewer than the delivered completion tokens;
+    `undelivered_tokens` is the difference. `amount_nano` is in nano-units of `currency`.
+    `path_id` and the overage fields are filled in by the clerk.
+    """
+
+    request_id: str
+    at_ms: int
+    org_id: str
+    team_id: str | None = None
+    project_id: str | None = None
+    user_id: str | None = None
+    key_id: str
+    app: str = ""
+    model: str
+    deployment_id: str = ""
+    engine_boot: str = ""
+    endpoint: str = "chat.completions"
+    service_tier: str = "default"
+    price_version_id: str = ""
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_long_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_input_tokens: int = 0
+    image_output_tokens: int = 0
+    created_tokens: int = 0
+    undelivered_tokens: int = 0
+    amount_nano: int = 0
+    currency: str = "USD"
+    source: str = "engine"
+    finish: str = "stop"
+    status: int = 200
+    stream: int = 0
+    latency_ms: int = 0
+    ttft_ms: int = 0
+    path_id: str = ""
+    overage_tokens: int = 0
+    overage_nano: int = 0
+
+    @property
+    def usage(self) -> Usage:
+        """The disjoint vector."""
+        return Usage(*[getattr(self, name) for name in FIELDS])
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All input, cached included."""
+        return (
+            self.input_tokens
+            + self.cache_read_tokens
+            + self.cache_write_tokens
+            + self.cache_write_long_tokens
+            + self.audio_input_tokens
+            + self.image_input_tokens
+        )
+
+    @property
+    def completion_tokens(self) -> int:
+        """All delivered output, reasoning included."""
+        return (
+            self.output_tokens + self.reasoning_tokens + self.audio_output_tokens + self.image_output_tokens
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """What token limits count."""
+        return (
+            self.input_tokens
+            + self.cache_read_tokens
+            + self.cache_write_tokens
+            + self.cache_write_long_tokens
+            + self.output_tokens
+            + self.reasoning_tokens
+            + self.audio_input_tokens
+            + self.audio_output_tokens
+            + self.image_input_tokens
+            + self.image_output_tokens
+        )
+
+
+UsageDraft = UsageEvent
+"""The same record with what is known so far; posted as it stands if the process dies."""
+
+EVENT_FIELDS: tuple[str, ...] = UsageEvent.__struct_fields__
