@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     admin_key: str = Field(
         default="", description="First admin key, for scripted installs; empty means a generated one."
     )
+    url: str = Field(default="", description="Hub that the CLI talks to; empty means the one of this state folder.")
+    api_key: str = Field(default="", description="Key that the CLI uses; empty means `home/credentials`.")
     model: str = Field(
         default="qwen2.5-coder-0.5b-instruct",
         description="Model deployed at the first start: a catalogue name or a path to a GGUF file; `none` starts without.",

@@ -25,12 +25,12 @@ def _who(database: Database, secret: str) -> Principal:
 def _member(call: Call, database: Database, name: str = "ana", **extra: Any) -> Principal:
     _data(call("user.create", {"name": name, **extra}))
     scopes = ["inference", "read", "usage:read", "keys:write"]
-    made = _data(call("key.create", {"name": name, "user": name, "scope": scopes}))
+    made = _data(call("key.create", {"name": name, "user": name, "scopes": scopes}))
     return _who(database, made["key"])
 
 
 def test_a_key_goes_round(call: Call, database: Database) -> None:
-    made = _data(call("key.create", {"name": "laptop", "model": ["tiny"], "expires_in": "90d"}))
+    made = _data(call("key.create", {"name": "laptop", "models": ["tiny"], "expires_in": "90d"}))
     who = _who(database, made["key"])
     assert who.models == {"tiny"} and made["prefix"] == made["key"][:10]
     shown = _data(call("key.show", {"key": "laptop"}))
@@ -62,8 +62,8 @@ def test_a_member_sees_and_makes_only_their_own_keys(call: Call, database: Datab
     assert names == ["ana"]
     assert _data(call("key.create", {"name": "second"}, by=ana))["key"]
     refusals = (
-        ("key.create", {"name": "x", "scope": ["admin"]}),
-        ("key.create", {"name": "x", "scope": ["*"]}),
+        ("key.create", {"name": "x", "scopes": ["admin"]}),
+        ("key.create", {"name": "x", "scopes": ["*"]}),
         ("key.create", {"name": "x", "user": "admin"}),
         ("login-link.create", {"user": "admin"}),
         ("user.create", {"name": "x"}),
@@ -77,14 +77,14 @@ def test_a_member_sees_and_makes_only_their_own_keys(call: Call, database: Datab
 
 def test_an_admin_cannot_become_owner(call: Call, database: Database) -> None:
     _data(call("user.create", {"name": "bob", "role": "admin"}))
-    made = _data(call("key.create", {"name": "bob", "user": "bob", "scope": ["admin"]}))
+    made = _data(call("key.create", {"name": "bob", "user": "bob", "scopes": ["admin"]}))
     bob = _who(database, made["key"])
     assert call("login-link.create", {"user": "admin"}, by=bob).error.status == 403
     assert call("user.create", {"name": "x", "role": "owner"}, by=bob).error.status == 403
     assert call("user.disable", {"user": "admin"}, by=bob).error.status == 403
-    assert call("key.create", {"name": "x", "scope": ["*"]}, by=bob).error.status == 403
+    assert call("key.create", {"name": "x", "scopes": ["*"]}, by=bob).error.status == 403
     assert call("key.rotate", {"key": "admin"}, by=bob).error.status == 403
-    assert _data(call("key.create", {"name": "x", "scope": ["inference"]}, by=bob))["key"]
+    assert _data(call("key.create", {"name": "x", "scopes": ["inference"]}, by=bob))["key"]
 
 
 def test_a_role_bounds_the_keys_of_its_user(call: Call, database: Database) -> None:
@@ -98,7 +98,7 @@ def test_a_bounded_key_makes_no_wider_key(call: Call, database: Database, admin:
     made = _data(call("key.create", {"name": "x", "expires_in": "52w"}, by=bounded))
     assert _who(database, made["key"]).models == {"tiny"}
     assert made["expires_at_ms"] <= 2_000_000_000_000
-    assert call("key.create", {"name": "x", "model": ["big"]}, by=bounded).error.status == 403
+    assert call("key.create", {"name": "x", "models": ["big"]}, by=bounded).error.status == 403
     child = replace(admin, parent_key_id=admin.key_id, app="assistant")
     assert call("key.create", {"name": "x"}, by=child).error.status == 403
     assert call("login-link.create", {}, by=child).error.status == 403

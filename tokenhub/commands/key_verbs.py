@@ -29,10 +29,10 @@ class KeyCreate(Model):
     service_account: str | None = Field(default=None, description="Its service account instead of a user.")
     team: str | None = Field(default=None, description="Team on whose limits it counts.")
     project: str | None = Field(default=None, description="Project on whose limits it counts.")
-    scope: list[str] = Field(
+    scopes: list[str] = Field(
         default=list(DEFAULT_SCOPES), description=f"What it may do: {', '.join(SCOPES)}.", max_length=20
     )
-    model: list[str] = Field(default=[], description="Models it may call; all if left out.", max_length=200)
+    models: list[str] = Field(default=[], description="Models it may call; all if left out.", max_length=200)
     expires_in: str | None = Field(
         default=None, description="Life time, such as 90d or 12h; for ever if left out."
     )
@@ -199,10 +199,10 @@ def key_revoke(ctx: Context, args: KeyNamed) -> KeyRevoked:
 
 def _spec(ctx: Context, args: KeyCreate) -> KeySpec:
     org_id = ctx.principal.org_id
-    unknown = [scope for scope in args.scope if scope not in SCOPES]
+    unknown = [scope for scope in args.scopes if scope not in SCOPES]
     if unknown:
-        raise InvalidRequest(f"No scope {unknown[0]!r}; choose from {', '.join(SCOPES)}.", param="scope")
-    _may_mint(ctx, frozenset(args.scope))
+        raise InvalidRequest(f"No scope {unknown[0]!r}; choose from {', '.join(SCOPES)}.", param="scopes")
+    _may_mint(ctx, frozenset(args.scopes))
     user_id, service_account_id = _owner(ctx, args)
     team = directory.find(ctx.hub, Team, org_id, args.team) if args.team else None
     project = directory.find(ctx.hub, Project, org_id, args.project) if args.project else None
@@ -212,12 +212,12 @@ def _spec(ctx: Context, args: KeyCreate) -> KeySpec:
     return KeySpec(
         org_id=org_id,
         name=args.name,
-        scopes=frozenset(args.scope),
+        scopes=frozenset(args.scopes),
         user_id=user_id,
         service_account_id=service_account_id,
         team_id=team.id if team else None,
         project_id=project.id if project else None,
-        models=_models(ctx, args.model),
+        models=_models(ctx, args.models),
         expires_at_ms=_ends(ctx, life_ms),
     )
 
@@ -247,7 +247,7 @@ def _may_mint(ctx: Context, scopes: frozenset[str]) -> None:
         raise PermissionDenied("A delegated key cannot make or rotate keys.")
     if not may_grant(ctx.principal.scopes, scopes):
         missing = ", ".join(sorted(scopes - ctx.principal.scopes))
-        raise PermissionDenied(f"You cannot hand out scopes that you do not have: {missing}.", param="scope")
+        raise PermissionDenied(f"You cannot hand out scopes that you do not have: {missing}.", param="scopes")
 
 
 def _models(ctx: Context, models: list[str]) -> frozenset[str] | None:
@@ -256,7 +256,7 @@ def _models(ctx: Context, models: list[str]) -> frozenset[str] | None:
         return frozenset(models) or None
     beyond = sorted(frozenset(models) - bound)
     if beyond:
-        raise PermissionDenied(f"Your own key may not call {beyond[0]!r}.", param="model")
+        raise PermissionDenied(f"Your own key may not call {beyond[0]!r}.", param="models")
     return frozenset(models) or bound
 
 

@@ -1,0 +1,72 @@
+"""Build the manifest from the declarations."""
+
+import json
+from typing import Any, cast
+
+from tokenhub.cli.manifest import Kind
+from tokenhub.commands.declare import Command
+from tokenhub.commands.redaction import is_secret
+from tokenhub.commands.registry import Registry
+
+_KINDS: dict[str, Kind] = {"string": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
+
+
+def build(registry: Registry) -> str:
+    """The whole file, one command a line, so that a change reads well in a diff."""
+    lines = [json.dumps(_entry(declared), ensure_ascii=False) for declared in registry]
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def _entry(declared: Command) -> dict[str, Any]:
+    schema = declared.arguments.model_json_schema()
+    required = set(schema.get("required", ()))
+    definitions = schema.get("$defs", {})
+    return {
+        "name": declared.name,
+        "summary": declared.summary,
+        "description": declared.description,
+        "effect": declared.effect,
+        "permission": declared.permission,
+        "params": [
+            _param(declared, name, prop, definitions, required=name in required)
+            for name, prop in schema.get("properties", {}).items()
+        ],
+        "columns": list(declared.columns),
+        "secrets": [name for name, field in declared.result.model_fields.items() if is_secret(field)],
+        "examples": [[example.line, example.note] for example in declared.examples],
+    }
+
+
+def _param(
+    declared: Command, name: str, prop: dict[str, Any], definitions: dict[str, Any], *, required: bool
+) -> dict[str, Any]:
+    shape = _resolve(prop, definitions)
+    many = shape.get("type") == "array"
+    one = _resolve(cast(dict[str, Any], shape.get("items", {})), definitions) if many else shape
+    choices = one.get("enum") or ([one["const"]] if "const" in one else [])
+    return {
+        "name": name,
+        "kind": _KINDS.get(one.get("type", ""), "json"),
+        "required": required,
+        "many": many,
+        "choices": [str(choice) for choice in choices],
+        "default": prop.get("default"),
+        "help": str(prop.get("description", "")),
+        "secret": is_secret(declared.arguments.model_fields[name]),
+        "position": declared.positional.index(name) if name in declared.positional else None,
+    }
+
+
+def _resolve(prop: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema that counts: `$ref` followed, `null` taken out; a true union stays without a type."""
+    if "$ref" in prop:
+        return _resolve(definitions[prop["$ref"].rsplit("/", 1)[1]], definitions)
+    if "allOf" in prop and len(prop["allOf"]) == 1:
+        return _resolve(prop["allOf"][0], definitions)
+    options = [option for option in prop.get("anyOf", ()) if option.get("type") != "null"]
+    if len(options) == 1:
+        return _resolve(options[0], definitions)
+    if options:  # such as "integer or string": text on the command line, sorted out by the declaration
+        types = {_resolve(option, definitions).get("type") for option in options}
+        return {"type": "string" if "string" in types else None}
+    return prop

@@ -1,0 +1,33 @@
+"""How the first page of help sorts and names the nouns, and which verb a bare noun means."""
+
+SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Run", ("up", "serve", "doctor", "config", "completion", "version")),
+    ("Use", ("chat", "model", "deploy", "provider")),
+    ("People and keys", ("key", "login-link", "user", "team", "project", "service-account", "org")),
+    ("Books", ("usage", "budget", "price", "ledger")),
+)
+"""A noun that stands in none of them is shown under `More`."""
+
+SUMMARIES = {
+    "budget": "What may be spent: limits on keys, people, teams, projects, models",
+    "deploy": "Models that are being served",
+    "job": "Work that goes on in the background",
+    "key": "API keys",
+    "ledger": "The books: statements, verification, reconciliation",
+    "login-link": "One-time links into the console",
+    "model": "The catalogue of models",
+    "org": "The organisation",
+    "price": "The price book",
+    "project": "Pieces of work that keys count on",
+    "provider": "Outside providers of models",
+    "service-account": "Programs with keys of their own",
+    "team": "Groups of people",
+    "usage": "What was used, by whom and at what price",
+    "user": "People",
+}
+
+DEFAULT_VERBS = ("show", "list", "status", "summary")
+"""`hub usage` runs the first of these that the noun has and that needs no argument."""
+
+IMPLIED_VERBS = {"deploy": "create"}
+"""`hub deploy MODEL` means `hub deploy create MODEL`."""
