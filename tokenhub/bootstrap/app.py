@@ -20,7 +20,6 @@ from tokenhub.commands.api import router_of
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.http import sessions
-from tokenhub.http.auth import current_principal
 from tokenhub.http.console_files import console_router
 from tokenhub.http.state import HttpState
 from tokenhub.kernel.errors import Unavailable
@@ -68,7 +67,6 @@ def build_app(settings: Settings, database: Database) -> FastAPI:
             router_of(registry()),
             build_router(
                 assistant,
-                authenticate=current_principal,
                 default_model=settings.model,
                 currency=settings.currency,
             ),
@@ -87,7 +85,7 @@ def _assistant(settings: Settings, database: Database) -> Assistant:
         gateway_url=gateway_url,
         credentials=credentials,
         books=books,
-        process=f"{os.uname().nodename}:{os.getpid()}",
+        process=f"{os.uname().nodename}:{settings.home}",  # the same in its next life, which ends its runs
     )
     return Assistant(database, runner, gateway_url=gateway_url, credentials=credentials, books=books)
 
