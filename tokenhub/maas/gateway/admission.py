@@ -1,0 +1,193 @@
+"""May this request run? Key, scope, model, price, and a hold that pays for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tokenhub.clearing.cells import Path
+from tokenhub.clearing.clerk import Clerk, Hold
+from tokenhub.identity.keys import hash_secret
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.errors import (
+    ContextLengthExceeded,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.request import Endpoint, ParsedRequest
+from tokenhub.maas.gateway.sizing import HoldSize, with_exact_prompt
+from tokenhub.maas.gateway.snapshot import Snapshot
+from tokenhub.maas.gateway.strand import Strand
+from tokenhub.maas.gateway.upstream_adapter import PromptCounter
+
+if TYPE_CHECKING:
+    from tokenhub.maas.gateway.server import GatewayServer
+
+INFERENCE = "inference"
+KIND: dict[Endpoint, str] = {
+    "chat.completions": "chat",
+    "completions": "completion",
+    "embeddings": "embedding",
+}
+
+
+def credential(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The secret of `Authorization: Bearer`, `x-api-key` or `x-goog-api-key`."""
+    value = headers.get(b"authorization")
+    if value is not None:
+        if value[:7] == b"Bearer " or value[:7].lower() == b"bearer ":
+            return value[7:].strip()
+        return None
+    return headers.get(b"x-api-key") or headers.get(b"x-goog-api-key")
+
+
+def find_principal(snapshot: Snapshot, secret: bytes, *, at_ms: int) -> Principal | None:
+    """Who holds this secret; None if it is unknown or has expired."""
+    try:
+        principal = snapshot.keys.get(hash_secret(secret.decode("ascii")))
+    except UnicodeDecodeError:
+        return None
+    if principal is None or (principal.expires_at_ms is not None and principal.expires_at_ms <= at_ms):
+        return None
+    return principal
+
+
+async def authenticate(server: "GatewayServer", headers: Mapping[bytes, bytes], *, at_ms: int) -> Principal:
+    """Who calls. An unknown key looks once for a newer snapshot. Raises: Unauthenticated."""
+    secret = credential(headers)
+    if secret is None:
+        raise Unauthenticated(
+            "No API key given. Send it as `Authorization: Bearer KEY`; make one with `hub key create`.",
+            code="missing_api_key",
+        )
+    principal = find_principal(server.keeper.current, secret, at_ms=at_ms)
+    if principal is None:
+        await Strand.wait(server.keeper.check())
+        principal = find_principal(server.keeper.current, secret, at_ms=at_ms)
+    if principal is None:
+        raise Unauthenticated("The API key is not known here, was revoked, or has expired.")
+    return principal
+
+
+def check_access(principal: Principal, request: ParsedRequest, snapshot: Snapshot) -> tuple[Deployment, ...]:
+    """The deployments of the model. Raises: PermissionDenied, NotFound, InvalidRequest (a model of another kind)."""
+    if not principal.allows(INFERENCE):
+        raise PermissionDenied("This key may not run models; it lacks the scope `inference`.")
+    model = request.model
+    deployments = snapshot.deployments.get(model)
+    if not deployments:
+        raise NotFound(
+            f"The model `{model}` does not exist or you do not have access to it.",
+            code="model_not_found",
+            param="model",
+        )
+    if principal.models is not None and model not in principal.models:
+        raise PermissionDenied(
+            f"This key may not use the model `{model}`.", code="model_not_allowed", param="model"
+        )
+    kind = KIND[request.endpoint]
+    fitting = tuple(one for one in deployments if kind in one.kinds)
+    if not fitting:
+        raise InvalidRequest(
+            f"The model `{model}` does not serve {request.endpoint.replace('.', ' ')}.",
+            code="model_not_supported",
+            param="model",
+        )
+    return fitting
+
+
+@dataclass(slots=True)
+class Admission:
+    """A hold and what it pays for."""
+
+    hold: Hold
+    size: HoldSize
+    paid_tokens: int | None
+    """Output tokens paid when the hold must grow; None when everything is."""
+
+
+def admit_fast(clerk: Clerk, path: Path, size: HoldSize, *, request_id: str, at_ms: int) -> Admission | None:
+    """Far from every cap, from memory."""
+    hold = clerk.try_authorize(path, size.wanted(), request_id, at_ms)
+    return None if hold is None else Admission(hold, size, None)
+
+
+async def admit(
+    clerk: Clerk,
+    path: Path,
+    size: HoldSize,
+    *,
+    request: ParsedRequest,
+    deployment: Deployment,
+    counter: PromptCounter | None,
+    at_ms: int,
+) -> Admission:
+    """Near a cap, or for the first request of a path: exact prompt, then as much output as can be had.
+
+    Raises: LimitReached, PaymentRequired, Unavailable, ContextLengthExceeded.
+    """
+    if counter is not None and request.endpoint != "embeddings":
+        exact = await Strand.wait(counter.count(deployment, request))
+        if exact is not None:
+            if deployment.context_tokens and exact >= deployment.context_tokens:
+                raise ContextLengthExceeded(
+                    f"The prompt has {exact} tokens; the context of `{request.model}` is {deployment.context_tokens}.",
+                    param="messages",
+                )
+            size = with_exact_prompt(size, exact, deployment)
+    hold = await Strand.wait(
+        clerk.authorize(
+            path,
+            wanted=size.need(size.first()),
+            minimum=size.need(size.least()),
+            request_id=request.request_id,
+            now_ms=at_ms,
+        )
+    )
+    try:
+        return await _complete(clerk, hold, size)
+    except BaseException:
+        clerk.void(hold)
+        raise
+
+
+async def _complete(clerk: Clerk, hold: Hold, size: HoldSize) -> Admission:
+    """Grow the first hold to everything the request may use, unless a cap is near."""
+    paid = size.affordable(hold.granted)
+    if paid >= size.output_tokens:
+        return Admission(hold, size, None)
+    rest = size.step(paid, size.output_tokens - paid)
+    if clerk.try_grow(hold, rest):
+        return Admission(hold, size, None)
+    if not any(cell.near for cell in hold.cells) and await Strand.wait(clerk.grow(hold, rest)):
+        return Admission(hold, size, None)
+    return Admission(hold, size, paid)
+
+
+async def grow(clerk: Clerk, admission: Admission) -> int:
+    """Output tokens by which the hold could grow: a full step, else what is left; 0 = refused."""
+    assert admission.paid_tokens is not None
+    size, hold, paid = admission.size, admission.hold, admission.paid_tokens
+    left = size.output_tokens - paid
+    if left <= 0:
+        return 0
+    for tokens in (256, 64):
+        if clerk.try_grow(hold, size.step(paid, min(tokens, left))):
+            return min(tokens, left)
+    if await Strand.wait(clerk.grow(hold, size.step(paid, min(32, left)))):
+        return min(32, left)
+    for tokens in (16, 8, 4, 2, 1):
+        if clerk.try_grow(hold, size.step(paid, min(tokens, left))):
+            return min(tokens, left)
+    return 0
+
+
+def unavailable(model: str) -> Unavailable:
+    """No healthy deployment."""
+    return Unavailable(
+        f"No deployment of `{model}` is ready; it may be starting. Try again in a moment.",
+        code="model_not_ready",
+    )

@@ -1,0 +1,300 @@
+"""The whole control flow of a request on a token path, in one place.
+
+    authenticate → parse and validate → route → size and hold → prepare → upstream → relay (checkpoint, grow)
+    → capture, in every case
+
+Runs on a `Strand`: it awaits signals that socket callbacks set. A client that goes away raises `ClientGone` at the
+present `await`; `finally` closes the upstream at once and captures what was delivered.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from tokenhub.clearing.cells import Path
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.errors import HubError, InvalidRequest, UpstreamError
+from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.admission import (
+    Admission,
+    admit,
+    admit_fast,
+    authenticate,
+    check_access,
+    grow,
+    unavailable,
+)
+from tokenhub.maas.gateway.answer import Collector, UpstreamLost, read_answer
+from tokenhub.maas.gateway.errors import ClientGone, from_upstream
+from tokenhub.maas.gateway.event_relay import EventRelay
+from tokenhub.maas.gateway.exchange import Exchange
+from tokenhub.maas.gateway.meter import Meter
+from tokenhub.maas.gateway.pool import Origin
+from tokenhub.maas.gateway.raw_relay import STREAM_HEADERS, RawRelay
+from tokenhub.maas.gateway.request import UPSTREAM_PATH, Endpoint, ParsedRequest
+from tokenhub.maas.gateway.sizing import size
+from tokenhub.maas.gateway.strand import Strand
+from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
+from tokenhub.maas.gateway.upstream_adapter import PreparedRequest
+from tokenhub.maas.gateway.validation import parse_request
+
+if TYPE_CHECKING:
+    from tokenhub.maas.gateway.server import GatewayServer
+
+ATTEMPTS_MAX = 3
+CLIENT_CLOSED = 499
+_JSON = (b"content-type", b"application/json")
+_log = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
+
+
+async def conduct(server: "GatewayServer", exchange: Exchange, endpoint: Endpoint) -> None:
+    """One request from its first check to its last byte. Never raises."""
+    try:
+        if exchange.method != b"POST":
+            raise server.method_not_allowed("POST")
+        principal = await authenticate(server, exchange.headers, at_ms=exchange.started_ms)
+        request = parse_request(endpoint, _body(exchange), request_id=exchange.request_id)
+        replay = await server.idempotency.enter(exchange, principal, request)
+        if replay:
+            return
+        await _serve(server, exchange, principal, request)
+    except HubError as error:
+        exchange.fail(error)
+    except ClientGone:
+        exchange.status = exchange.status or CLIENT_CLOSED
+    except Exception:
+        _log.exception("request_failed", request_id=exchange.request_id)
+        exchange.fail(HubError("The hub failed to serve this request; its log says why."))
+    finally:
+        server.idempotency.leave(exchange)
+
+
+def _body(exchange: Exchange) -> bytes:
+    parts, exchange.body = exchange.body, []
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    if not body:
+        raise InvalidRequest("The request body is empty; send a JSON object.", code="invalid_json")
+    return body
+
+
+@dataclass(slots=True)
+class _Job:
+    """What the steps below share about one request."""
+
+    server: "GatewayServer"
+    exchange: Exchange
+    request: ParsedRequest
+    path: Path
+    meter: Meter
+    admission: Admission
+
+    def quota_headers(self) -> list[tuple[bytes, bytes]]:
+        return self.server.clerk.quota_headers(self.path, self.exchange.started_ms)
+
+
+async def _serve(
+    server: "GatewayServer", exchange: Exchange, principal: Principal, request: ParsedRequest
+) -> None:
+    """Route, hold, run, capture."""
+    snapshot, clerk, at_ms = server.keeper.current, server.clerk, exchange.started_ms
+    deployments = check_access(principal, request, snapshot)
+    deployment = server.router.choose(deployments, now_s=server.wheel.now)
+    if deployment is None:
+        raise unavailable(request.model)
+    price = snapshot.price_of(request.model, at_ms)
+    bounds = size(request, deployment, price, at_ms=at_ms)
+    path = server.keeper.path(principal, request.model)
+    try:
+        admission = admit_fast(
+            clerk, path, bounds, request_id=request.request_id, at_ms=at_ms
+        ) or await admit(
+            clerk,
+            path,
+            bounds,
+            request=request,
+            deployment=deployment,
+            counter=server.prompt_counter if deployment.own_engine else None,
+            at_ms=at_ms,
+        )
+    except HubError as error:
+        error.headers.update(
+            {name.decode(): value.decode() for name, value in clerk.quota_headers(path, at_ms)}
+        )
+        raise
+    meter = Meter(
+        clerk,
+        admission.hold,
+        principal,
+        request,
+        deployment,
+        price,
+        started_ms=at_ms,
+        service_tier=bounds.service_tier,
+    )
+    job = _Job(server, exchange, request, path, meter, admission)
+    status, delivered = 500, True
+    try:
+        await _run(job, deployments, deployment)
+        status = exchange.status
+    except ClientGone:
+        status, meter.finish, delivered = CLIENT_CLOSED, "cancelled", bool(exchange.status)
+        raise
+    except HubError as error:
+        status, meter.finish = error.status, "error"
+        raise
+    finally:
+        _settle(job, status=status, delivered=delivered)
+
+
+def _settle(job: _Job, *, status: int, delivered: bool) -> None:
+    """Capture what the upstream did for us, or void a hold that nothing was done for. Idempotent."""
+    meter, hold = job.meter, job.admission.hold
+    if hold.closed:
+        return
+    if meter.received:
+        job.server.metrics.captured(meter.capture(status=status, delivered=delivered))
+    else:
+        job.server.clerk.void(hold)
+
+
+async def _run(job: _Job, deployments: Sequence[Deployment], first: Deployment) -> None:
+    """Up to `ATTEMPTS_MAX` upstreams, while none of them has sent a byte of an answer."""
+    server = job.server
+    tried: list[str] = []
+    deployment = first
+    while True:
+        tried.append(deployment.id)
+        job.meter.deployment = job.request.deployment = deployment
+        server.router.started(deployment)
+        try:
+            await _attempt(job, deployment)
+            return
+        except UpstreamLost as lost:
+            if lost.untouched:
+                server.router.failed(deployment, now_s=server.wheel.now)
+            other = server.router.choose(deployments, now_s=server.wheel.now, tried=tried)
+            if other is None or not lost.untouched or len(tried) >= ATTEMPTS_MAX:
+                raise lost.error from None
+        finally:
+            server.router.ended(deployment)
+        deployment = other
+
+
+async def _attempt(job: _Job, deployment: Deployment) -> None:
+    """One upstream, from the connection to the last byte. Leaving closes a connection that is not finished."""
+    request = job.request
+    request.upstream_stream = job.admission.paid_tokens is not None
+    prepared = job.server.adapter(deployment).prepare(request)
+    connection = await _connect(job, deployment, fresh=False)
+    collector = Collector()
+    try:
+        while True:
+            _send(job, connection, collector, deployment, prepared)
+            try:
+                head = await collector.head
+                break
+            except UpstreamLost as lost:
+                if not (lost.untouched and connection.reused):
+                    raise
+                # A kept connection that the upstream had closed meanwhile: once more, on a new one.
+                collector = Collector()
+                connection = await _connect(job, deployment, fresh=True)
+        if not 200 <= head.status < 300:
+            raise _refusal(head, await collector.whole, prepared)
+        if prepared.stream and b"json" not in head.headers.get(b"content-type", b""):
+            await _stream(job, connection, prepared)
+        else:
+            await _whole(job, collector, prepared)
+    finally:
+        if connection.busy:
+            connection.abort()
+
+
+async def _connect(job: _Job, deployment: Deployment, *, fresh: bool) -> UpstreamConnection:
+    origin = job.server.pool.origin(deployment.base_url)
+    connection = None if fresh else origin.idle()
+    return connection or await Strand.wait(_open(origin, deployment.timeouts.connect_s))
+
+
+async def _open(origin: Origin, timeout_s: float) -> UpstreamConnection:
+    try:
+        return await origin.connect(timeout_s)
+    except HubError as error:
+        raise UpstreamLost(error, untouched=True) from None
+
+
+def _send(
+    job: _Job,
+    connection: UpstreamConnection,
+    collector: Collector,
+    deployment: Deployment,
+    prepared: PreparedRequest,
+) -> None:
+    times, path = deployment.timeouts, UPSTREAM_PATH[job.request.endpoint]
+    head = job.server.upstream_head(deployment, path, job.request.request_id, len(prepared.body))
+    connection.send(head + prepared.body, collector, first_s=times.first_token_s, idle_s=times.idle_s)
+
+
+def _refusal(head: ResponseHead, body: bytes, prepared: PreparedRequest) -> Exception:
+    """An upstream's error answer. One that another deployment may not have is `UpstreamLost`."""
+    error = (
+        from_upstream(head.status, body, head.headers)
+        if prepared.mender is None
+        else prepared.mender.error(head.status, body)
+    )
+    return UpstreamLost(error, untouched=True) if head.status >= 500 or head.status == 429 else error
+
+
+async def _whole(job: _Job, collector: Collector, prepared: PreparedRequest) -> None:
+    """An answer in one piece: captured, then sent."""
+    body = read_answer(await collector.whole, job.meter, prepared.mender)
+    _settle(job, status=200, delivered=True)
+    job.exchange.respond(200, [_JSON, *job.quota_headers()], body)
+
+
+async def _stream(job: _Job, connection: UpstreamConnection, prepared: PreparedRequest) -> None:
+    """A stream, relayed as it comes, or taken apart where something has to be done to it."""
+    exchange, headers = job.exchange, [*STREAM_HEADERS, *job.quota_headers()]
+    if job.request.stream and prepared.mender is None and job.admission.paid_tokens is None:
+        relay = RawRelay(exchange, connection, job.meter, headers)
+        connection.move_to(relay)
+        await relay.ended
+        if not exchange.status:
+            raise UpstreamError("The upstream ended its stream before it began.")
+        _settle(job, status=200, delivered=True)
+        exchange.finish(relay.tail)
+        return
+    relay = EventRelay(
+        exchange,
+        connection,
+        job.meter,
+        headers,
+        mender=prepared.mender,
+        paid_tokens=job.admission.paid_tokens,
+    )
+    connection.move_to(relay)
+    while await relay.turn == "grow":
+        more = await grow(job.server.clerk, job.admission)
+        job.admission.paid_tokens = (job.admission.paid_tokens or 0) + more
+        relay.grown(more)
+    if relay.assembly is None:
+        _settle(job, status=200, delivered=True)
+        exchange.finish(relay.tail)
+        return
+    body = _encode(relay.assembly.body(relay.usage_object()))
+    _settle(job, status=200, delivered=True)
+    exchange.respond(200, [_JSON, *_limited_by(job, relay), *job.quota_headers()], body)
+
+
+def _limited_by(job: _Job, relay: EventRelay) -> list[tuple[bytes, bytes]]:
+    """Names the limit that ended the answer early."""
+    limit = job.admission.hold.refused_by
+    if not relay.cut:
+        return []
+    name = (limit.name or limit.id) if limit is not None else "budget"
+    return [(b"x-ath-limited-by", name.encode("ascii", "replace"))]

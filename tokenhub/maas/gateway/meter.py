@@ -1,0 +1,216 @@
+"""What one request has used so far, and its way into the books: checkpoints while it runs, one capture at its end.
+
+Write before send: a checkpoint records `AHEAD_TOKENS` more output than has been delivered, and the next one is
+written when delivery catches up, so a killed process has recorded at least what it sent, and at most that more.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+from tokenhub.clearing.clerk import Clerk, Hold
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.usage import Usage
+from tokenhub.kernel.usage_dialects import InvalidUsage, from_openai_chat
+from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.request import ParsedRequest
+from tokenhub.metering.types import UsageEvent
+from tokenhub.pricing.price import Price
+from tokenhub.pricing.rating import rate
+
+AHEAD_TOKENS = 256
+BYTES_PER_TOKEN = 4
+"""For the prompt of an upstream that gives no counts; such an event says `estimate`."""
+
+
+class Meter:
+    """Counts of one request. The last of these wins: `usage`, the engine's running counts, counted events."""
+
+    __slots__ = (
+        "cached_tokens",
+        "clerk",
+        "counted_output",
+        "deployment",
+        "events",
+        "finish",
+        "first_ms",
+        "hold",
+        "price",
+        "principal",
+        "prompt_tokens",
+        "received",
+        "recorded",
+        "request",
+        "service_tier",
+        "started_ms",
+        "usage",
+        "_by_choice",
+    )
+
+    def __init__(
+        self,
+        clerk: Clerk,
+        hold: Hold,
+        principal: Principal,
+        request: ParsedRequest,
+        deployment: Deployment,
+        price: Price,
+        *,
+        started_ms: int,
+        service_tier: str,
+    ) -> None:
+        self.clerk = clerk
+        self.hold = hold
+        self.principal = principal
+        self.request = request
+        self.deployment = deployment
+        self.price = price
+        self.service_tier = service_tier
+        self.started_ms = started_ms
+        self.first_ms = 0
+        self.usage: Usage | None = None
+        """The upstream's final word."""
+        self.prompt_tokens = -1
+        """The engine's running count; -1 where it gives none."""
+        self.cached_tokens = 0
+        self.counted_output = -1
+        """The engine's running count of output tokens; -1 where it gives none."""
+        self.events = 0
+        """Content events seen: an estimate of output tokens."""
+        self.recorded = 0
+        """Output tokens covered by the last checkpoint."""
+        self.received = False
+        """Something came from the upstream."""
+        self.finish = ""
+        self._by_choice: dict[int, int] | None = None
+
+    @property
+    def output(self) -> int:
+        """Output tokens made so far, as well as it is known."""
+        return self.counted_output if self.counted_output >= 0 else self.events
+
+    def see_usage(self, usage: Mapping[str, object]) -> bool:
+        """A usage object. False if its totals cannot be read."""
+        try:
+            self.usage = from_openai_chat(usage)
+        except InvalidUsage:
+            return False
+        self.counted_output = max(self.counted_output, self.usage.completion_tokens)
+        return True
+
+    def see_running_usage(self, usage: Mapping[str, object]) -> None:
+        """vLLM's `continuous_usage_stats`: the usage so far, in every event."""
+        if self.see_usage(usage) and self.usage is not None:
+            self.prompt_tokens, self.cached_tokens = self.usage.prompt_tokens, self.usage.cache_read_tokens
+
+    def see_timings(self, timings: Mapping[str, Any], choice: int) -> None:
+        """llama.cpp's `timings` of an event: `prompt_n` evaluated, `cache_n` reused, `predicted_n` made."""
+        made, evaluated, reused = (timings.get(name) for name in ("predicted_n", "prompt_n", "cache_n"))
+        if isinstance(made, int):
+            if self.request.choices == 1:
+                self.counted_output = made
+            else:
+                counts = self._by_choice = self._by_choice or {}
+                counts[choice] = made
+                self.counted_output = sum(counts.values())
+        if isinstance(evaluated, int):
+            self.cached_tokens = reused if isinstance(reused, int) else 0
+            self.prompt_tokens = evaluated + self.cached_tokens
+
+    def touch(self) -> None:
+        """The first byte of the answer is there."""
+        self.received = True
+        self.first_ms = time.time_ns() // 1_000_000
+
+    def before_send(self) -> None:
+        """Call before bytes leave: records them first when the last checkpoint does not cover them."""
+        if self.output >= self.recorded:
+            self.recorded = self.output + AHEAD_TOKENS
+            self.clerk.checkpoint(
+                self.hold, self._event(self._running(self.recorded), status=200, finish="open")
+            )
+
+    def capture(self, *, status: int, delivered: bool = True) -> UsageEvent:
+        """Close the account. `delivered` false: the output stayed here (a client that left before its answer)."""
+        usage = self.usage if self.usage is not None else self._running(self.output)
+        created = usage.completion_tokens
+        if not delivered and created:
+            usage = Usage(
+                input_tokens=usage.input_tokens,
+                cache_read_tokens=usage.cache_read_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                cache_write_long_tokens=usage.cache_write_long_tokens,
+                audio_input_tokens=usage.audio_input_tokens,
+                image_input_tokens=usage.image_input_tokens,
+            )
+        event = self._event(usage, status=status, finish=self.finish or "stop")
+        event.created_tokens = created
+        event.undelivered_tokens = 0 if delivered else created
+        self.clerk.capture(self.hold, event)
+        return event
+
+    def _running(self, output: int) -> Usage:
+        prompt, cached = self.prompt_tokens, self.cached_tokens
+        if prompt < 0:
+            prompt, cached = (self._prompt_estimate() if self.received else 0), 0
+        return Usage(input_tokens=max(prompt - cached, 0), cache_read_tokens=cached, output_tokens=output)
+
+    def _prompt_estimate(self) -> int:
+        fields = self.request.fields
+        size = sum(
+            len(memoryview(fields[name]))
+            for name in ("messages", "prompt", "input", "tools")
+            if name in fields
+        )
+        return size // BYTES_PER_TOKEN + 1
+
+    @property
+    def source(self) -> str:
+        """Whose counts these are: "engine", "provider" or "estimate"."""
+        if self.usage is None and (self.counted_output < 0 or self.prompt_tokens < 0) and self.received:
+            return "estimate"
+        return "engine" if self.deployment.own_engine else "provider"
+
+    def _event(self, usage: Usage, *, status: int, finish: str) -> UsageEvent:
+        principal, request, deployment, price = self.principal, self.request, self.deployment, self.price
+        at_ms = time.time_ns() // 1_000_000
+        return UsageEvent(
+            request_id=request.request_id,
+            at_ms=at_ms,
+            org_id=principal.org_id,
+            team_id=principal.team_id,
+            project_id=principal.project_id,
+            user_id=principal.user_id,
+            key_id=principal.key_id,
+            app=principal.app,
+            model=request.model,
+            deployment_id=deployment.id,
+            engine_boot=deployment.engine_boot,
+            endpoint=request.endpoint,
+            service_tier=self.service_tier,
+            price_version_id=price.version_id,
+            input_tokens=usage.input_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            cache_write_long_tokens=usage.cache_write_long_tokens,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            audio_input_tokens=usage.audio_input_tokens,
+            audio_output_tokens=usage.audio_output_tokens,
+            image_input_tokens=usage.image_input_tokens,
+            image_output_tokens=usage.image_output_tokens,
+            created_tokens=usage.completion_tokens,
+            amount_nano=rate(usage, price, at_ms=self.started_ms, service_tier=self.service_tier),
+            currency=price.currency,
+            source=self.source,
+            finish=finish,
+            status=status,
+            stream=int(request.stream),
+            latency_ms=at_ms - self.started_ms,
+            ttft_ms=max(self.first_ms - self.started_ms, 0) if self.first_ms else 0,
+        )
+
+
+def as_mapping(value: object) -> Mapping[str, Any] | None:
+    """`value` if it is a JSON object."""
+    return cast(Mapping[str, Any], value) if isinstance(value, dict) else None

@@ -1,0 +1,130 @@
+"""Counters of one gateway process in Prometheus text: OpenTelemetry's GenAI names, hub names for the rest.
+
+Plain integers and lists, because they are touched by every request.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+
+from tokenhub.metering.types import UsageEvent
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+Gauge = Callable[[], Iterator[tuple[str, dict[str, str], float]]]
+
+
+class Histogram:
+    """Cumulative buckets of seconds."""
+
+    __slots__ = ("counts", "sum_ms", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.sum_ms = 0
+        self.total = 0
+
+    def observe(self, ms: int) -> None:
+        """One value, in milliseconds."""
+        self.counts[bisect_left(SECONDS, ms / 1000)] += 1
+        self.sum_ms += ms
+        self.total += 1
+
+
+class _Model:
+    """Series of one model."""
+
+    __slots__ = ("duration", "first", "finished", "input_tokens", "output_tokens", "undelivered")
+
+    def __init__(self) -> None:
+        self.duration = Histogram()
+        self.first = Histogram()
+        self.finished: dict[str, int] = {}
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.undelivered = 0
+
+
+class Metrics:
+    """All series. `gauges` yields (name, labels, value) at scrape time."""
+
+    def __init__(self, gateway: str) -> None:
+        self._gateway = gateway
+        self._models: dict[tuple[str, str], _Model] = {}
+        self._answers: dict[int, int] = {}
+        self.gauges: list[Gauge] = []
+
+    def captured(self, event: UsageEvent) -> None:
+        """A request of a token path was captured."""
+        key = (event.model, event.endpoint)
+        model = self._models.get(key)
+        if model is None:
+            model = self._models[key] = _Model()
+        model.duration.observe(event.latency_ms)
+        if event.ttft_ms:
+            model.first.observe(event.ttft_ms)
+        model.finished[event.finish] = model.finished.get(event.finish, 0) + 1
+        model.input_tokens += event.prompt_tokens
+        model.output_tokens += event.completion_tokens
+        model.undelivered += event.undelivered_tokens
+
+    def answered(self, status: int) -> None:
+        """Any request was answered."""
+        self._answers[status] = self._answers.get(status, 0) + 1
+
+    def render(self) -> bytes:
+        """The exposition text."""
+        return "".join(self._lines()).encode()
+
+    def _lines(self) -> Iterator[str]:
+        own = {"gateway": self._gateway}
+        yield "# TYPE tokenhub_http_requests_total counter\n"
+        for status, count in sorted(self._answers.items()):
+            yield _line("tokenhub_http_requests_total", {**own, "status": str(status)}, count)
+        labelled = [
+            ({**own, "gen_ai_request_model": name, "gen_ai_operation_name": _OPERATION[endpoint]}, model)
+            for (name, endpoint), model in sorted(self._models.items())
+        ]
+        yield "# TYPE gen_ai_client_token_usage_total counter\n"
+        for labels, model in labelled:
+            for kind, count in (("input", model.input_tokens), ("output", model.output_tokens)):
+                yield _line("gen_ai_client_token_usage_total", {**labels, "gen_ai_token_type": kind}, count)
+        yield "# TYPE tokenhub_undelivered_tokens_total counter\n"
+        for labels, model in labelled:
+            yield _line("tokenhub_undelivered_tokens_total", labels, model.undelivered)
+        yield "# TYPE tokenhub_requests_finished_total counter\n"
+        for labels, model in labelled:
+            for reason, count in sorted(model.finished.items()):
+                yield _line("tokenhub_requests_finished_total", {**labels, "finish_reason": reason}, count)
+        yield "# TYPE gen_ai_server_request_duration_seconds histogram\n"
+        for labels, model in labelled:
+            yield from _histogram("gen_ai_server_request_duration_seconds", labels, model.duration)
+        yield "# TYPE gen_ai_server_time_to_first_token_seconds histogram\n"
+        for labels, model in labelled:
+            yield from _histogram("gen_ai_server_time_to_first_token_seconds", labels, model.first)
+        named: set[str] = set()
+        for gauge in self.gauges:
+            for name, labels, value in gauge():
+                if name not in named:
+                    named.add(name)
+                    yield f"# TYPE {name} gauge\n"
+                yield _line(name, {**own, **labels}, value)
+
+
+_OPERATION = {"chat.completions": "chat", "completions": "text_completion", "embeddings": "embeddings"}
+
+
+def _line(name: str, labels: dict[str, str], value: float) -> str:
+    inside = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
+    return f"{name}{{{inside}}} {value}\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _histogram(name: str, labels: dict[str, str], histogram: Histogram) -> Iterator[str]:
+    total = 0
+    for bound, count in zip([*map(str, SECONDS), "+Inf"], histogram.counts, strict=True):
+        total += count
+        yield _line(f"{name}_bucket", {**labels, "le": bound}, total)
+    yield _line(f"{name}_sum", labels, histogram.sum_ms / 1000)
+    yield _line(f"{name}_count", labels, histogram.total)

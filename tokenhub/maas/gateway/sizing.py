@@ -1,0 +1,140 @@
+"""How much a request holds before it runs: a cheap upper bound far from a cap, exact counts near it.
+
+Tokens never exceed UTF-8 bytes plus what the chat template adds; the raw JSON of a message list is longer than its
+UTF-8 text, and its punctuation outweighs a template's markers. Output is the client's limit, or the context.
+"""
+
+from dataclasses import dataclass
+
+from tokenhub.ledger.types import Need
+from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.request import ParsedRequest
+from tokenhub.pricing.price import Price
+from tokenhub.pricing.rating import bound
+
+TEMPLATE_TOKENS = 512
+"""A template's own text: default system prompt, tool preamble, generation prompt."""
+IMAGE_TOKENS = 4096
+"""Bound for an image given by address, whose bytes are not in the request."""
+CONTEXT_UNKNOWN_TOKENS = 131_072
+"""Context assumed where a provider does not tell."""
+GROW_TOKENS = 256
+"""Step by which a hold grows with its stream, per choice."""
+LEAST_TOKENS = 16
+"""Near a cap a request starts if the prompt and this much answer per choice fit."""
+
+_PROMPT_FIELDS = (
+    "messages",
+    "prompt",
+    "input",
+    "tools",
+    "functions",
+    "suffix",
+    "response_format",
+    "documents",
+)
+
+
+@dataclass(slots=True)
+class HoldSize:
+    """Bounds of one request, in tokens, and their price."""
+
+    price: Price
+    at_ms: int
+    service_tier: str
+    input_tokens: int
+    """Upper bound of the prompt (of all prompts of a list), or its exact count."""
+    output_tokens: int
+    """Upper bound of the output of all choices."""
+    limited: bool
+    """The client set the output limit."""
+    choices: int = 1
+
+    def need(self, output_tokens: int) -> Need:
+        """What prompt and `output_tokens` may cost at most."""
+        money = bound(
+            self.price,
+            input_tokens=self.input_tokens,
+            output_tokens=output_tokens,
+            at_ms=self.at_ms,
+            service_tier=self.service_tier,
+        )
+        return Need(self.input_tokens + output_tokens, 1, money, 1)
+
+    def wanted(self) -> Need:
+        """Everything the request may use."""
+        return self.need(self.output_tokens)
+
+    def step(self, paid_tokens: int, more_tokens: int) -> Need:
+        """What `more_tokens` of output beyond `paid_tokens` may cost."""
+        money = self.need(paid_tokens + more_tokens).money - self.need(paid_tokens).money
+        return Need(more_tokens, 0, max(money, 0), 0)
+
+    def affordable(self, granted: Need) -> int:
+        """The most output tokens whose need fits `granted`."""
+        low, high = 0, max(0, min(self.output_tokens, granted.tokens - self.input_tokens))
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.need(middle).money <= granted.money:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def first(self) -> int:
+        """Output tokens to ask for near a cap: the client's limit, or one step."""
+        return self.output_tokens if self.limited else min(self.output_tokens, GROW_TOKENS * self.choices)
+
+    def least(self) -> int:
+        """Output tokens without which the request does not start."""
+        return min(self.output_tokens, LEAST_TOKENS * self.choices)
+
+
+def size(request: ParsedRequest, deployment: Deployment, price: Price, *, at_ms: int) -> HoldSize:
+    """The cheap bound. The prompt of several choices counts once."""
+    context = deployment.context_tokens or CONTEXT_UNKNOWN_TOKENS
+    prompt = min(_prompt_bound(request), context * request.choices)
+    if request.endpoint == "embeddings":
+        output = 0
+        prompt = _prompt_bound(request)
+    else:
+        each = context if request.max_tokens is None else min(request.max_tokens, context)
+        output = each * request.choices
+    return HoldSize(
+        price, at_ms, service_tier(request), prompt, output, request.max_tokens is not None, request.choices
+    )
+
+
+def with_exact_prompt(bounds: HoldSize, prompt_tokens: int, deployment: Deployment) -> HoldSize:
+    """The same with a counted prompt; the answer then has the rest of the context."""
+    context = deployment.context_tokens or CONTEXT_UNKNOWN_TOKENS
+    left = max(context - prompt_tokens, 1) * bounds.choices
+    return HoldSize(
+        bounds.price,
+        bounds.at_ms,
+        bounds.service_tier,
+        prompt_tokens,
+        min(bounds.output_tokens, left),
+        bounds.limited,
+        bounds.choices,
+    )
+
+
+def service_tier(request: ParsedRequest) -> str:
+    """The tier asked for; `default` when none."""
+    if "service_tier" not in request.fields:
+        return "default"
+    return request.value("service_tier", str) or "default"
+
+
+def _prompt_bound(request: ParsedRequest) -> int:
+    total = TEMPLATE_TOKENS
+    fields = request.fields
+    for name in _PROMPT_FIELDS:
+        raw = fields.get(name)
+        if raw is not None:
+            view = memoryview(raw)
+            total += len(view)
+            if name == "messages" and b'"image_url"' in (data := bytes(view)):
+                total += IMAGE_TOKENS * data.count(b'"image_url"')
+    return total

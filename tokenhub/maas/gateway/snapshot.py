@@ -1,0 +1,131 @@
+"""What the request path knows without asking: keys, limits, deployments, prices. Replaced when a revision moved.
+
+A thread compares the revision counters every `POLL_S`; a key that is not known asks once more, at once, before it
+is refused. The request path itself never waits for SQL.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from tokenhub.budgets.paths import LimitBook
+from tokenhub.budgets.store import load_limits
+from tokenhub.clearing.cells import Path
+from tokenhub.clearing.clerk import Clerk
+from tokenhub.db import revision
+from tokenhub.db.engine import Database
+from tokenhub.identity.keys import load_keys
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.clock import now_ms
+from tokenhub.maas.deployments.store import load_deployments
+from tokenhub.maas.deployments.types import Deployment
+from tokenhub.pricing.price import ZERO_PRICE, Price
+from tokenhub.pricing.store import load_prices
+
+POLL_S = 0.4
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent-enough view; `revisions` are the counters read before the rows."""
+
+    revisions: tuple[int, int]
+    keys: Mapping[bytes, Principal]
+    limits: LimitBook
+    deployments: Mapping[str, tuple[Deployment, ...]]
+    """By public model name."""
+    prices: Mapping[str, Price]
+    """By SKU; see `price_of`."""
+
+    def price_of(self, model: str, at_ms: int) -> Price:
+        """The price in force, `ZERO_PRICE` where there is none."""
+        price = self.prices.get(model)
+        return ZERO_PRICE if price is None else price.at(at_ms)
+
+
+EMPTY = Snapshot((-1, -1), {}, LimitBook(()), {}, {})
+
+
+def load_snapshot(database: Database, *, at_ms: int) -> Snapshot:
+    """Read everything. Blocking. Raises: SQLAlchemyError."""
+    revisions = load_revisions(database)
+    with database.read("hub") as connection:
+        keys = {record.hash: record.principal for record in load_keys(connection, at_ms=at_ms)}
+        by_model: dict[str, list[Deployment]] = {}
+        for deployment in load_deployments(connection):
+            by_model.setdefault(deployment.model, []).append(deployment)
+        prices = load_prices(connection, at_ms=at_ms)
+    with database.read("ledger") as connection:
+        limits = LimitBook(load_limits(connection))
+    return Snapshot(revisions, keys, limits, {name: tuple(found) for name, found in by_model.items()}, prices)
+
+
+def load_revisions(database: Database) -> tuple[int, int]:
+    """The counters of both databases. Blocking."""
+    with database.read("hub") as connection:
+        hub = revision.current(connection)
+    with database.read("ledger") as connection:
+        return hub, revision.current(connection)
+
+
+@dataclass(slots=True)
+class SnapshotKeeper:
+    """Holds the current snapshot and the clerk's paths made from it."""
+
+    database: Database
+    clerk: Clerk
+    current: Snapshot = EMPTY
+    changed_at_s: float = 0.0
+    """Loop time of the last check that succeeded."""
+    _paths: dict[tuple[str, str], Path] = field(default_factory=dict[tuple[str, str], Path])
+    _check: "asyncio.Task[None] | None" = None
+    _poll: "asyncio.Task[None] | None" = None
+
+    async def start(self) -> None:
+        """Load, then watch. Raises: SQLAlchemyError if the first load fails."""
+        self._install(await asyncio.to_thread(load_snapshot, self.database, at_ms=now_ms()))
+        self._poll = asyncio.get_running_loop().create_task(self._watch())
+
+    async def close(self) -> None:
+        """Watch no more."""
+        for task in (self._poll, self._check):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    def path(self, principal: Principal, model: str) -> Path:
+        """The clerk's path of this key and model."""
+        key = (principal.key_id, model)
+        path = self._paths.get(key)
+        if path is None:
+            path = self._paths[key] = self.clerk.path(self.current.limits.limits_for(principal, model))
+        return path
+
+    async def check(self) -> None:
+        """Reload now if a counter moved; callers at the same moment share one look."""
+        if self._check is None or self._check.done():
+            self._check = asyncio.get_running_loop().create_task(self._look())
+        await asyncio.shield(self._check)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self.check()
+
+    async def _look(self) -> None:
+        try:
+            revisions = await asyncio.to_thread(load_revisions, self.database)
+            if revisions != self.current.revisions:
+                self._install(await asyncio.to_thread(load_snapshot, self.database, at_ms=now_ms()))
+            self.changed_at_s = asyncio.get_running_loop().time()
+        except SQLAlchemyError as error:
+            _log.warning("snapshot_not_refreshed", error=str(error))
+
+    def _install(self, snapshot: Snapshot) -> None:
+        self.current = snapshot
+        self._paths = {}
+        self.changed_at_s = asyncio.get_running_loop().time()

@@ -1,0 +1,413 @@
+"""One connection to an upstream: a request out, an HTTP/1.1 answer in, to whoever consumes it.
+
+The framing of a chunked answer is followed by a state machine of our own, because an event-aligned block of chunks
+can then be passed on as it came (`UpstreamConsumer.on_framed`) instead of being taken apart and framed again.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from tokenhub.kernel.errors import HubError, UpstreamError, UpstreamTimeout
+from tokenhub.maas.gateway.errors import ClientGone
+
+if TYPE_CHECKING:
+    from tokenhub.maas.gateway.pool import Origin
+
+HEAD_BYTES_MAX = 64 * 1024
+WRITE_HIGH_WATER = 256 * 1024
+_FIELD = re.compile(rb"\r\n([^:\r\n\x00]+):[ \t]*([^\r\n\x00]*)")
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?")
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
+_CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\Z")
+_CHUNK_LINE_MAX = 1024
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """Status and headers of an upstream's answer."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    """Names and values in lower case."""
+    raw: bytes
+    """The head as it came, without the last empty line."""
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Every header in order, names in lower case, values as they came."""
+        return [(name.lower(), value) for name, value in _FIELD.findall(self.raw)]
+
+
+class UpstreamConsumer(Protocol):
+    """Who takes an answer. Calls come in this order: head, any data, then end or lost."""
+
+    wants_framed: bool
+    """Whole chunks that each end at an event boundary may come through `on_framed`."""
+
+    def on_head(self, head: ResponseHead) -> None:
+        """Status and headers."""
+        ...
+
+    def on_data(self, data: bytes) -> None:
+        """Body bytes, unframed."""
+        ...
+
+    def on_framed(self, data: bytes, *, last: bool) -> None:
+        """Body bytes, chunk framing included. `last`: the final chunk is among them, `on_end` follows."""
+        ...
+
+    def on_end(self) -> None:
+        """The answer is complete."""
+        ...
+
+    def on_lost(self, error: HubError, *, untouched: bool) -> None:
+        """The answer is cut. `untouched`: no byte of it had come."""
+        ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One socket. Used for one request at a time; goes back to its `Origin` after a clean answer."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_close_after",
+        "_consumer",
+        "_head_only",
+        "_idle_s",
+        "_in_head",
+        "_left",
+        "_timeout_text",
+        "_touched",
+        "closed",
+        "deadline",
+        "origin",
+        "reused",
+        "throttle",
+        "transport",
+        "wheel_slot",
+    )
+
+    def __init__(self, origin: "Origin") -> None:
+        self.origin = origin
+        self.transport: asyncio.Transport | None = None
+        self.closed = False
+        self.reused = False
+        """It has served a request before: a loss before the first byte may only mean it was stale."""
+        self.deadline = 0.0
+        self.wheel_slot = 0
+        self.throttle: Callable[[bool], None] | None = None
+        """Told True while the upstream does not take more of a streamed request body."""
+        self._consumer: UpstreamConsumer | None = None
+        self._buffer = b""
+        self._in_head = True
+        self._chunked = False
+        self._left = 0  # bytes of the body or of the present chunk; -1: until the connection closes
+        self._touched = False
+        self._close_after = False
+        self._head_only = False
+        self._idle_s = 60.0
+        self._timeout_text = ""
+
+    # -- use ------------------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        data: bytes,
+        consumer: UpstreamConsumer,
+        *,
+        first_s: float,
+        idle_s: float,
+        head_only: bool = False,
+    ) -> None:
+        """Send a whole request. `first_s`: time to the first byte of the answer; `idle_s`: between any two."""
+        self.expect(consumer, first_s=first_s, idle_s=idle_s, head_only=head_only)
+        self.write(data)
+
+    def expect(
+        self, consumer: UpstreamConsumer, *, first_s: float, idle_s: float, head_only: bool = False
+    ) -> None:
+        """Give the coming answer to `consumer`; the request is written by the caller."""
+        self._consumer = consumer
+        self._in_head, self._touched, self._close_after = True, False, False
+        self._head_only = head_only
+        self._buffer = b""
+        self._idle_s = idle_s
+        self._timeout_text = f"No answer from the upstream within {first_s:g} s."
+        self._arm(first_s)
+
+    def write(self, data: bytes) -> None:
+        """Request bytes."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def abort(self) -> None:
+        """Stop the upstream's work at once: the socket is closed, the consumer hears nothing more."""
+        self._consumer = None
+        self.closed = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause(self) -> None:
+        """Read no more for now (back-pressure); the idle time-out rests."""
+        if self.transport is not None and not self.closed:
+            self.transport.pause_reading()
+            self.deadline = 0.0
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.transport is not None and not self.closed:
+            self.transport.resume_reading()
+            self._arm(self._idle_s)
+
+    @property
+    def busy(self) -> bool:
+        """An answer is awaited or under way."""
+        return self._consumer is not None
+
+    def move_to(self, consumer: UpstreamConsumer) -> None:
+        """Another consumer takes the rest of the answer."""
+        self._consumer = consumer
+
+    # -- socket ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+
+    def pause_writing(self) -> None:
+        """The upstream does not take more."""
+        if self.throttle is not None:
+            self.throttle(True)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self.throttle is not None:
+            self.throttle(False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Closed by the upstream, by an error, or by us."""
+        self.closed = True
+        self.origin.pool.wheel.forget(self)
+        self.origin.forget(self)
+        consumer, self._consumer = self._consumer, None
+        if consumer is None:
+            return
+        if exc is None and not self._in_head and self._left < 0:
+            consumer.on_end()
+            return
+        text = (
+            f"The upstream closed the connection{f' ({exc})' if exc else ''} before its answer was complete."
+        )
+        consumer.on_lost(UpstreamError(text), untouched=not self._touched)
+
+    def on_deadline(self) -> None:
+        """The upstream is too slow."""
+        consumer = self._consumer
+        self.abort()
+        if consumer is not None:
+            consumer.on_lost(UpstreamTimeout(self._timeout_text), untouched=False)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of an answer."""
+        if self._consumer is None:
+            self.abort()  # nobody asked: an answer out of turn
+            return
+        if not self._touched:
+            self._touched = True
+            self._timeout_text = f"The upstream paused for more than {self._idle_s:g} s."
+        self.deadline = self.origin.pool.wheel.now + self._idle_s
+        try:
+            if self._in_head:
+                self._head(data)
+            elif self._chunked:
+                self._chunks(data)
+            else:
+                self._plain(data)
+        except _Malformed as error:
+            self._give_up(UpstreamError(f"The upstream's answer is not HTTP: {error}."))
+        except HubError as error:
+            self._give_up(error)  # the consumer cannot go on (its journal cannot be written)
+        except ClientGone:
+            self.abort()
+
+    def _give_up(self, error: HubError) -> None:
+        consumer = self._consumer
+        self.abort()
+        if consumer is not None:
+            consumer.on_lost(error, untouched=False)
+
+    # -- answer ---------------------------------------------------------------------------------------------
+
+    def _head(self, data: bytes) -> None:
+        data = self._buffer + data if self._buffer else data
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > HEAD_BYTES_MAX:
+                raise _Malformed("the head is too large")
+            self._buffer = data
+            return
+        self._buffer = b""
+        raw, rest = data[:end], data[end + 4 :]
+        match = _STATUS.match(raw)
+        if match is None:
+            raise _Malformed("no status line")
+        status = int(match.group(1))
+        if status < 200:
+            if status == 101:
+                raise _Malformed("an unasked upgrade")
+            if rest:
+                self._head(rest)
+            return
+        head = ResponseHead(status, dict(_FIELD.findall(raw.lower())), raw)
+        self._frame(head)
+        consumer = self._consumer
+        assert consumer is not None
+        consumer.on_head(head)
+        if self._consumer is None:
+            return  # the consumer aborted
+        if self._left == 0 and not self._chunked:
+            self._end(clean=not rest)
+        elif rest:
+            (self._chunks if self._chunked else self._plain)(rest)
+
+    def _frame(self, head: ResponseHead) -> None:
+        headers = head.headers
+        self._in_head = False
+        self._chunked = False
+        self._left = -1
+        self._close_after = headers.get(b"connection") == b"close" or head.raw.startswith(b"HTTP/1.0")
+        coding, length = headers.get(b"transfer-encoding"), headers.get(b"content-length")
+        if self._head_only or head.status in (204, 304):
+            self._left = 0
+        elif coding is not None:
+            if coding != b"chunked" or length is not None:
+                raise _Malformed("unclear length")
+            self._chunked, self._left = True, 0
+        elif length is not None:
+            if not length.isdigit():
+                raise _Malformed("bad Content-Length")
+            self._left = int(length)
+        else:
+            self._close_after = True
+
+    def _plain(self, data: bytes) -> None:
+        consumer = self._consumer
+        assert consumer is not None
+        if self._left < 0:
+            consumer.on_data(data)
+            return
+        extra = len(data) > self._left
+        if extra:
+            data = data[: self._left]
+        self._left -= len(data)
+        consumer.on_data(data)
+        if self._left == 0 and self._consumer is not None:
+            self._end(clean=not extra)
+
+    def _chunks(self, data: bytes) -> None:
+        consumer = self._consumer
+        assert consumer is not None
+        if consumer.wants_framed and self._left == 0 and not self._buffer:
+            aligned = _aligned(data)
+            if aligned:
+                last = aligned == _LAST
+                consumer.on_framed(data, last=last)
+                if last and self._consumer is not None:
+                    self._end(clean=True)
+                return
+        parts: list[bytes] = []
+        finished = self._take_apart(self._buffer + data if self._buffer else data, parts)
+        if parts:
+            consumer.on_data(parts[0] if len(parts) == 1 else b"".join(parts))
+        if finished is not None and self._consumer is not None:
+            self._end(clean=finished)
+
+    def _take_apart(self, data: bytes, parts: list[bytes]) -> bool | None:
+        """Unframe into `parts`. None: more to come; else the answer ended, True if nothing follows it.
+
+        `_left` counts the present chunk's bytes and its CRLF; `_buffer` keeps an incomplete size line or trailer.
+        """
+        at, size = 0, len(data)
+        self._buffer = b""
+        while at < size:
+            if self._left > 2:
+                part = data[at : at + self._left - 2]
+                parts.append(part)
+                at += len(part)
+                self._left -= len(part)
+                continue
+            if self._left:
+                if data[at] != (13 if self._left == 2 else 10):
+                    raise _Malformed("bad chunk end")
+                at += 1
+                self._left -= 1
+                continue
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                self._keep(data[at:])
+                return None
+            match = _CHUNK_LINE.match(data[at:end])
+            if match is None or end - at > _CHUNK_LINE_MAX:
+                raise _Malformed("bad chunk size")
+            length = int(match.group(1), 16)
+            if length:
+                self._left = length + 2
+                at = end + 2
+                continue
+            stop = end if data.startswith(b"\r\n\r\n", end) else data.find(b"\r\n\r\n", end)
+            if stop < 0:
+                self._keep(data[at:])
+                return None
+            return stop + 4 == size
+        return None
+
+    def _keep(self, rest: bytes) -> None:
+        if len(rest) > HEAD_BYTES_MAX:
+            raise _Malformed("a chunk line or trailer is too long")
+        self._buffer = rest
+
+    def _end(self, *, clean: bool) -> None:
+        consumer, self._consumer = self._consumer, None
+        self.deadline = 0.0
+        self.throttle = None
+        if clean and not self._close_after and not self.closed:
+            self.reused = True
+            self.origin.release(self)
+        else:
+            self.abort()
+        assert consumer is not None
+        consumer.on_end()
+
+    def _arm(self, seconds: float) -> None:
+        wheel = self.origin.pool.wheel
+        self.deadline = wheel.now + seconds
+        wheel.watch(self)
+
+
+class _Malformed(Exception):
+    """The upstream broke HTTP."""
+
+
+_LAST = 2
+
+
+def _aligned(data: bytes) -> int:
+    """1: `data` is whole chunks, each ending with an event; `_LAST`: and the final chunk, nothing after; else 0."""
+    at, size = 0, len(data)
+    match = _CHUNK.match
+    while at < size:
+        line = match(data, at)
+        if line is None:
+            return 0
+        start = line.end()
+        length = int(line.group(1), 16)
+        if length == 0:
+            return _LAST if data[start:] == b"\r\n" else 0
+        at = start + length + 2
+        if data[at - 4 : at] != b"\n\n\r\n":
+            return 0
+    return 1 if at == size else 0
