@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, select, text
 
+from tokenhub.metering.summary import UsageScope, scope_filter
 from tokenhub.metering.tables import usage_event
 from tokenhub.metering.types import EVENT_FIELDS, UsageEvent
 
@@ -93,3 +94,18 @@ def record_engine_count(
         ),
         {"boot": engine_boot, "at_ms": at_ms, "prompt": prompt_tokens, "output": output_tokens},
     )
+
+
+def list_events(
+    connection: Connection, scope: UsageScope, *, since_ms: int, until_ms: int, before: str | None, limit: int
+) -> list[tuple[UsageEvent, str]]:
+    """Events of a scope in [since_ms, until_ms), newest first, with their transfers; `before` pages by request id."""
+    query = (
+        select(usage_event)
+        .where(usage_event.c.at_ms >= since_ms, usage_event.c.at_ms < until_ms, *scope_filter(scope))
+        .order_by(usage_event.c.request_id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(usage_event.c.request_id < before)
+    return [event_of(row) for row in connection.execute(query)]
