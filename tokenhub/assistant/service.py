@@ -101,7 +101,7 @@ class Assistant:
             if before is not None:
                 head_id = store.get_message(connection, conversation_id, before).parent_id
             page = store.branch(connection, conversation_id, head_id=head_id, limit=limit)
-        lines = [self._books.line(message.request_id) if message.request_id else None for message in page]
+        lines = [self._line(message) for message in page]
         previous = page[0].id if page and page[0].parent_id is not None else None
         return conversation, list(zip(page, lines, strict=True)), previous
 
@@ -137,6 +137,10 @@ class Assistant:
         """Raises: NotFound unless the run is in a conversation of the caller."""
         with self._database.read("hub") as connection:
             return run_store.get_owned_run(connection, run_id, owner=principal.actor)
+
+    def _line(self, message: Message) -> BooksLine | None:
+        ended = message.request_id and message.status != "running"
+        return self._books.line(message.request_id) if ended else None
 
     def _running(self, principal: Principal, conversation_id: str) -> list[Run]:
         with self._database.read("hub") as connection:

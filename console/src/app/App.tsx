@@ -25,11 +25,23 @@ export function App() {
     () => onSignedOut(() => setPhase((now) => (now.kind === "in" ? { kind: "out", reason: t("app.expired") } : now))),
     [t],
   );
+  const signedOut = () => {
+    localStorage.removeItem(HINT);
+    setPhase({ kind: "out", reason: "" });
+  };
   if (phase.kind === "asking") return <p className="p-6 text-muted">{t("app.loading")}…</p>;
   if (phase.kind === "out") {
-    return <SignIn reason={phase.reason} onSignedIn={(session) => setPhase({ kind: "in", session })} />;
+    return <SignIn reason={phase.reason} onSignedIn={(session) => setPhase(entered(session))} />;
   }
-  return <Shell session={phase.session} onSignOut={() => setPhase({ kind: "out", reason: "" })} />;
+  return <Shell session={phase.session} onSignOut={signedOut} />;
+}
+
+/** Left on this device by a sign-in: without it there is no session to ask for. The cookie itself cannot be read here. */
+const HINT = "signed-in";
+
+function entered(session: Session): Phase {
+  localStorage.setItem(HINT, "1");
+  return { kind: "in", session };
 }
 
 let entering: Promise<Phase> | null = null;
@@ -39,8 +51,9 @@ function enter(): Promise<Phase> {
   entering ??= (async (): Promise<Phase> => {
     const token = takeToken();
     try {
-      if (token) await call("POST", "/api/session", { login_token: token });
-      return { kind: "in", session: await call<Session>("GET", "/api/session") };
+      if (token) return entered(await call<Session>("POST", "/api/session", { login_token: token }));
+      if (!localStorage.getItem(HINT)) return { kind: "out", reason: "" };
+      return entered(await call<Session>("GET", "/api/session"));
     } catch (error) {
       const known = error instanceof HubError && error.status === 401 && !token;
       return { kind: "out", reason: known ? "" : error instanceof HubError ? error.message || " " : String(error) };

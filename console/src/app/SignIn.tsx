@@ -17,8 +17,7 @@ export function SignIn({ reason, onSignedIn }: { reason: string; onSignedIn: (se
     setBusy(true);
     setProblem("");
     try {
-      await call("POST", "/api/session", { key: key.trim() });
-      onSignedIn(await call<Session>("GET", "/api/session"));
+      onSignedIn(await call<Session>("POST", "/api/session", { key: key.trim() }));
     } catch (error) {
       setProblem(error instanceof HubError && error.status ? error.message : t("app.offline"));
       setBusy(false);

@@ -24,7 +24,8 @@ export function AssistantPage({ conversationId, list }: { conversationId: string
   const [editing, setEditing] = useState<{ parentId: string | null; text: string } | null>(null);
   const [ended, setEnded] = useState<ReadonlySet<string>>(new Set());
   const composer = useRef<ComposerHandle>(null);
-  const stick = useStick(conversationId);
+  const empty = !conversationId && !thread.turns.length && thread.pending === null;
+  const stick = useStick(conversationId, !empty);
 
   const running = thread.turns.find(
     ({ message }) => message.status === "running" && message.run_id && !ended.has(message.run_id),
@@ -83,11 +84,9 @@ export function AssistantPage({ conversationId, list }: { conversationId: string
     const last = thread.turns.findLast(({ message }) => message.role === "user")?.message;
     if (last && !running) edit(last.parent_id, last.content);
   };
-  const empty = !conversationId && !thread.turns.length && thread.pending === null;
-  const lastId = thread.turns.at(-1)?.message.id;
 
   return (
-    <div className="grid h-full grid-rows-[auto_minmax(0,1fr)_auto]">
+    <div className="grid h-full grid-cols-[minmax(0,1fr)] grid-rows-[auto_minmax(0,1fr)_auto]">
       <TopBar end={<BudgetPill />}>
         <h1 className="sr-only">{thread.conversation?.title || t("nav.assistant")}</h1>
         <ModelPicker />
@@ -116,7 +115,6 @@ export function AssistantPage({ conversationId, list }: { conversationId: string
                     <AnswerTurn
                       turn={turn}
                       busy={Boolean(running)}
-                      last={turn.message.id === lastId}
                       onLine={setLine}
                       onEnded={onEnded}
                       onBooked={onBooked}

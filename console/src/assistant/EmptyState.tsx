@@ -30,10 +30,12 @@ export function EmptyState({ onIdea }: { onIdea: (text: string) => void }) {
           </li>
         ))}
       </ul>
-      <p className="mt-8 text-muted">{t("empty.api")}</p>
+      <div className="mt-8 hidden sm:block">
+      <p className="text-muted">{t("empty.api")}</p>
       <Command
-        text={`curl ${location.origin}/v1/chat/completions -H "Authorization: Bearer $TOKENHUB_KEY" -H "Content-Type: application/json" -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello"}]}'`}
+        text={`curl ${location.origin}/v1/chat/completions \\\n  -H "Authorization: Bearer $TOKENHUB_KEY" \\\n  -H "Content-Type: application/json" \\\n  -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello"}]}'`}
       />
+      </div>
     </div>
   );
 }
@@ -44,7 +46,7 @@ export function Command({ text }: { text: string }) {
   const [copied, setCopied] = useState(false);
   return (
     <div className="mt-2 flex items-start gap-2 rounded-lg border border-line bg-code p-2 pl-3">
-      <code className="mono min-w-0 flex-1 py-1 break-all whitespace-pre-wrap">{text}</code>
+      <code className="mono min-w-0 flex-1 py-1 [overflow-wrap:anywhere] whitespace-pre-wrap">{text}</code>
       <button
         type="button"
         className="rounded-md px-2 py-1 text-[0.75rem] text-muted hover:bg-wash-2 hover:text-ink"

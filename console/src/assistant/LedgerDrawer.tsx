@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import type { LedgerLine } from "../api/types";
-import { useT } from "../i18n";
+import { useT, type t } from "../i18n";
 import { count, dateTime, money } from "../ui/format";
 import { Drawer } from "../ui/Overlay";
 import { Command } from "./EmptyState";
@@ -35,19 +35,26 @@ export function LedgerDrawer({ line, onClose }: { line: LedgerLine; onClose: () 
         <Fact name={t("ledger.finish")} value={line.finish} />
         <Fact name={t("ledger.source")} value={source ? t(`ledger.${source}`) : line.source} />
         {Object.entries(line.details).map(([name, value]) => (
-          <Fact key={name} name={name === "hash" ? t("ledger.hash") : name} value={String(value)} />
+          <Fact key={name} name={detailName(name, t)} value={String(value)} />
         ))}
       </dl>
       <p className="mt-6 text-muted">{t("ledger.check")}</p>
-      <Command text={`./hub ledger statement --request-id ${line.request_id}`} />
+      <Command text={`./hub ledger statement --request ${line.request_id}`} />
     </Drawer>
   );
+}
+
+const DETAILS = ["hash", "seq", "applied", "discarded", "corrected_by", "app", "deployment", "ttft_ms", "latency_ms"] as const;
+
+function detailName(name: string, translate: typeof t): string {
+  const known = DETAILS.find((one) => one === name);
+  return known ? translate(`ledger.${known}`) : name;
 }
 
 function Sum({ name, field, strong = false, children }: { name: string; field: string; strong?: boolean; children: ReactNode }) {
   return (
     <tr className={`border-b border-line ${strong ? "font-semibold" : ""}`}>
-      <th scope="row" className="py-1.5 text-left font-[inherit]">
+      <th scope="row" className={`py-1.5 text-left ${strong ? "font-semibold" : "font-normal"}`}>
         {name}
       </th>
       <td className="py-1.5 text-right" data-row={field}>

@@ -26,7 +26,7 @@ export function UserTurn({
       <p className="max-w-[85%] rounded-2xl rounded-br-md bg-wash-2 px-4 py-2.5 text-[0.9375rem] [overflow-wrap:anywhere] whitespace-pre-wrap">
         {message.content}
       </p>
-      <div className="mt-1 flex min-h-8 items-center opacity-0 transition-opacity duration-100 group-focus-within:opacity-100 group-hover:opacity-100 [@media(hover:none)]:opacity-100">
+      <div className="mt-1 -mb-5 flex min-h-8 items-center opacity-0 transition-opacity duration-100 group-focus-within:opacity-100 group-hover:opacity-100 [@media(hover:none)]:opacity-100">
         <Versions message={message} disabled={disabled} onVersion={onVersion} />
         <button type="button" className="icon-button" aria-label={t("turn.edit")} title={t("turn.edit")} disabled={disabled} onClick={onEdit}>
           <Icon name="edit" />
@@ -43,7 +43,6 @@ const never = () => () => {};
 export function AnswerTurn({
   turn,
   busy,
-  last,
   onLine,
   onEnded,
   onBooked,
@@ -53,7 +52,6 @@ export function AnswerTurn({
 }: {
   turn: Turn;
   busy: boolean;
-  last: boolean;
   onLine: (line: LedgerLine) => void;
   onEnded: (runId: string) => void;
   onBooked: () => void;
@@ -100,14 +98,13 @@ export function AnswerTurn({
           <div className="flex items-center gap-2">
             <Receipt line={line} waiting={waiting} onOpen={onLine} />
           </div>
-          <div className="flex min-h-8 items-center gap-0.5">
+          <div className="-ml-1.5 flex min-h-8 items-center gap-0.5">
             <CopyAnswer read={() => follower?.text ?? message.content} />
             <button type="button" className="icon-button" aria-label={t("turn.regenerate")} title={t("turn.regenerate")} disabled={busy} onClick={onRegenerate}>
               <Icon name="redo" />
             </button>
             <Versions message={message} disabled={busy} onVersion={onVersion} />
             <Ending status={status} cut={cut} />
-            {!last || <span data-last-answer hidden />}
           </div>
         </footer>
       )}

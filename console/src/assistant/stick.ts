@@ -3,16 +3,18 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 const NEAR_PX = 64;
 
 /** Keeps the end of a thread in view while it grows, but only while the reader is at the end. */
-export function useStick(key: string | null) {
+export function useStick(key: string | null, enabled: boolean) {
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const sticking = useRef(true);
+  const wanted = useRef(enabled);
+  wanted.current = enabled;
   const lastTop = useRef(0);
   const [atBottom, setAtBottom] = useState(true);
 
   const settle = useCallback(() => {
     const element = scroller.current;
-    if (element && sticking.current) {
+    if (element && sticking.current && wanted.current) {
       element.scrollTop = element.scrollHeight;
       lastTop.current = element.scrollTop;
     }
