@@ -23,7 +23,8 @@ class Mender(Protocol):
     def chunk(self, event: Json) -> list[Json]:
         """One upstream SSE event -> schema-valid events: stable `id` and `created`, role first, one usage chunk.
 
-        The gateway reads counts from the *upstream* event (`usage`, llama.cpp `timings`) before this call.
+        The gateway reads running counts (llama.cpp `timings`) from the *upstream* event before this call; the final
+        `usage` it takes from `finish`, so an upstream that sends one usage object per choice is added up here.
         """
         ...
 
