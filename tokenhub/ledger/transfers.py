@@ -131,4 +131,5 @@ def balanced(entries: Sequence[Entry]) -> bool:
 
 def transfer_hash(fields: dict[str, str | int], lines: Sequence[tuple[str, str, int]]) -> str:
     """sha256 over the previous hash, every field and every entry (account, unit, amount), in order."""
-    return hashlib.sha256(msgspec.json.encode([sorted(fields.items()), lines])).hexdigest()
+    values = [(str(name), fields[name]) for name in sorted(fields)]
+    return hashlib.sha256(msgspec.json.encode([values, lines])).hexdigest()

@@ -17,7 +17,7 @@ def check_chain(connection: Connection) -> Iterator[str]:
     lines = _lines(connection)
     previous, seq = "", 0
     for row in connection.execution_options(yield_per=500).execute(select(transfer).order_by(transfer.c.seq)):
-        fields = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's documented name
+        fields = {column.name: row[index] for index, column in enumerate(transfer.columns)}
         digest = fields.pop("hash")
         seq += 1
         own = lines.pop(row.id, [])
