@@ -92,7 +92,8 @@ def long_text(tokens: int = 10_000) -> str:
         section += 1
         parts.append(
             f"## Section {section}\n\nA paragraph with **bold** words, `inline code` and a [link](https://example.com/{section}). "
-            + "Sentences follow one another so that the paragraph is as long as such paragraphs are in real answers. " * 2
+            + "Sentences follow one another so that the paragraph is as long as such paragraphs are in real answers. "
+            * 2
             + "\n\n"
             + "".join(f"- item {n} of section {section}, with some words behind it\n" for n in range(6))
             + "\n| name | value | 说明 |\n|---|---:|---|\n"
@@ -101,7 +102,7 @@ def long_text(tokens: int = 10_000) -> str:
             + "".join(f"    total_{n} = sum(value * {n} for value in values)  # step {n}\n" for n in range(8))
             + "    return total_0\n```\n\n这一段是中文，用来检查中西文混排与换行是否流畅。每个回答都有一行账。\n\n"
         )
-    return "".join(split(("".join(parts)))[:tokens])
+    return "".join(split("".join(parts))[:tokens])
 
 
 def split(text: str) -> list[str]:
@@ -121,9 +122,15 @@ class Script:
     sent: int = 0
     """Tokens sent over all answers."""
     open_streams: int = 0
+    ended: dict[int, int] = field(default_factory=dict)
+    """Number of the request -> tokens sent for it."""
     requests: list[dict[str, Any]] = field(default_factory=list)
-    rates: dict[str, float] = field(default_factory=lambda: {"long": 200.0, "slow": 20.0, "xss": 400.0, "": 120.0})
-    texts: dict[str, str] = field(default_factory=lambda: {"long": long_text(), "slow": long_text(3000), "xss": XSS, "": SHORT})
+    rates: dict[str, float] = field(
+        default_factory=lambda: {"long": 200.0, "slow": 20.0, "xss": 400.0, "": 120.0}
+    )
+    texts: dict[str, str] = field(
+        default_factory=lambda: {"long": long_text(), "slow": long_text(3000), "xss": XSS, "": SHORT}
+    )
 
 
 def create_upstream(script: Script) -> FastAPI:
@@ -132,7 +139,10 @@ def create_upstream(script: Script) -> FastAPI:
 
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in MODELS]}
+        return {
+            "object": "list",
+            "data": [{"id": name, "object": "model", "created": 0, "owned_by": "test"} for name in MODELS],
+        }
 
     @app.get("/script")
     def tell() -> dict[str, int]:
@@ -145,7 +155,16 @@ def create_upstream(script: Script) -> FastAPI:
         words = str(body["messages"][-1]["content"]).split()
         word = words[0].lower() if words else ""
         if word == "fail":
-            return JSONResponse({"error": {"message": "The engine is out of paper.", "code": "out_of_paper", "type": "server_error"}}, status_code=503)
+            return JSONResponse(
+                {
+                    "error": {
+                        "message": "The engine is out of paper.",
+                        "code": "out_of_paper",
+                        "type": "server_error",
+                    }
+                },
+                status_code=503,
+            )
         kind = word if word in script.texts else ""
         number = len(script.requests)
         prompt = sum(count_tokens(str(message["content"])) for message in body["messages"])
@@ -164,7 +183,12 @@ async def _stream(script: Script, kind: str, number: int, prompt: int, model: st
     loop = asyncio.get_running_loop()
     start = loop.time()
     script.open_streams += 1
-    base = {"id": f"chatcmpl-{number}", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model}
+    base = {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion.chunk",
+        "created": 1_700_000_000,
+        "model": model,
+    }
 
     def frame(choices: list[dict[str, Any]], **more: Any) -> bytes:
         return f"data: {json.dumps({**base, 'choices': choices, **more}, ensure_ascii=False)}\n\n".encode()
@@ -172,6 +196,7 @@ async def _stream(script: Script, kind: str, number: int, prompt: int, model: st
     def choice(delta: dict[str, Any], reason: str | None = None) -> list[dict[str, Any]]:
         return [{"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}]
 
+    sent = 0
     try:
         yield frame(choice({"role": "assistant", "content": ""}))
         for index, piece in enumerate(pieces):
@@ -179,10 +204,16 @@ async def _stream(script: Script, kind: str, number: int, prompt: int, model: st
             if ahead > 0.004:
                 await asyncio.sleep(ahead)
             script.sent += 1
+            sent += 1
             yield frame(choice({"content": piece}))
         yield frame(choice({}, "stop"))
-        usage = {"prompt_tokens": prompt, "completion_tokens": len(pieces), "total_tokens": prompt + len(pieces)}
+        usage = {
+            "prompt_tokens": prompt,
+            "completion_tokens": len(pieces),
+            "total_tokens": prompt + len(pieces),
+        }
         yield frame([], usage=usage)
         yield b"data: [DONE]\n\n"
     finally:
         script.open_streams -= 1
+        script.ended[number] = sent
