@@ -13,8 +13,13 @@ _KINDS: dict[str, Kind] = {"string": "string", "integer": "integer", "number": "
 
 def build(registry: Registry) -> str:
     """The whole file, one command a line, so that a change reads well in a diff."""
-    lines = [json.dumps(_entry(declared), ensure_ascii=False) for declared in registry]
+    lines = [json.dumps(entry, ensure_ascii=False) for entry in entries(registry)]
     return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def entries(registry: Registry) -> list[dict[str, Any]]:
+    """What the file says of each command."""
+    return [_entry(declared) for declared in registry]
 
 
 def _entry(declared: Command) -> dict[str, Any]:

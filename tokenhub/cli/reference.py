@@ -4,12 +4,17 @@
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
+from fastapi import FastAPI
+
 from tokenhub.cli import manifest
-from tokenhub.cli.declared import registry
+from tokenhub.cli.declared import build_app, registry
 from tokenhub.cli.manifest_build import build
 from tokenhub.cli.reference_pages import pages
+from tokenhub.config import Settings
+from tokenhub.db.engine import Database
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 def generated() -> dict[Path, str]:
     """Every generated file and what belongs in it."""
     made = {manifest.PATH: build(registry())}
-    made.update({ROOT / "docs" / "reference" / name: text for name, text in pages(registry()).items()})
+    folder = ROOT / "docs" / "reference"
+    made.update({folder / name: text for name, text in pages(registry(), _app()).items()})
     return made
 
 
@@ -40,6 +46,17 @@ def main() -> None:
     for path, text in generated().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def _app() -> FastAPI:
+    """The composed app, for its routes only; nothing is served and no database is touched."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(home=Path(folder), database_url="")
+        database = Database(settings)
+        try:
+            return build_app(settings, database)
+        finally:
+            database.close()
 
 
 if __name__ == "__main__":

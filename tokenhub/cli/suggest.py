@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def unknown(word: str, known: Iterable[str], where: str) -> str:
+def unknown(word: str, known: Iterable[str], where: str, *, what: str = "command") -> str:
     """Names the nearest words, or where to look."""
     names = list(known)
     near = get_close_matches(word.lower(), names, n=2, cutoff=0.6)
@@ -12,5 +12,5 @@ def unknown(word: str, known: Iterable[str], where: str) -> str:
     found = list(dict.fromkeys([*starts, *near]))[:2]
     if found:
         options = " or ".join(f"`{where} {name}`" for name in found)
-        return f"No command {word!r}. Did you mean {options}?"
-    return f"No command {word!r}. See `{where} --help`."
+        return f"No {what} {word!r}. Did you mean {options}?"
+    return f"No {what} {word!r}. See `{where} --help`."

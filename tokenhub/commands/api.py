@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse
 
 from tokenhub.commands.declare import Command
-from tokenhub.commands.describe import describe, summarize
+from tokenhub.commands.describe import describe, inlined, summarize
 from tokenhub.commands.door import Runtime, execute
 from tokenhub.commands.envelope import Envelope
 from tokenhub.commands.registry import Registry
@@ -28,12 +28,12 @@ def router_of(registry: Registry) -> APIRouter:
     """One route per command, and the two that describe them."""
     router = APIRouter(prefix="/api/commands", tags=["commands"])
 
-    @router.get("")
+    @router.get("", summary="Every command: name, summary, effect, permission")
     def list_commands(_caller: Caller) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Every command: name, summary, effect, permission."""
         return {"items": [summarize(declared) for declared in registry]}
 
-    @router.get("/{name}")
+    @router.get("/{name}", summary="One command with the schemas of its arguments and result")
     def describe_command(name: str, _caller: Caller) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """One command with the JSON schemas of its arguments and result."""
         return describe(registry.get(name))
@@ -51,7 +51,7 @@ def router_of(registry: Registry) -> APIRouter:
             openapi_extra=_openapi(declared),
         )
 
-    @router.post("/{name}")
+    @router.post("/{name}", include_in_schema=False)
     def unknown_command(name: str, _caller: Caller) -> None:  # pyright: ignore[reportUnusedFunction]
         """A name that no command has: 404, naming the nearest."""
         registry.get(name)
@@ -104,8 +104,7 @@ def _endpoint(registry: Registry, declared: Command) -> Callable[..., JSONRespon
 
 
 def _openapi(declared: Command) -> dict[str, Any]:
-    schema = declared.arguments.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    schema = inlined(declared.arguments.model_json_schema())
     return {
         "requestBody": {
             "required": bool(schema.get("required")),

@@ -1,6 +1,6 @@
 """A command in words and JSON schemas, as HTTP, the docs and (later) agents are told it."""
 
-from typing import Any
+from typing import Any, cast
 
 from tokenhub.commands.declare import Command
 
@@ -24,3 +24,20 @@ def describe(declared: Command) -> dict[str, Any]:
         "result": declared.result.model_json_schema(mode="serialization"),
         "examples": [{"line": example.line, "note": example.note} for example in declared.examples],
     }
+
+
+def inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with every `$ref` replaced by what it names, for a document that has its own `$defs`."""
+    definitions = cast(dict[str, Any], schema.get("$defs", {}))
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, list):
+            return [walk(item) for item in cast(list[Any], node)]
+        if not isinstance(node, dict):
+            return node
+        found = cast(dict[str, Any], node)
+        if "$ref" in found:
+            return walk(definitions[str(found["$ref"]).rsplit("/", 1)[1]])
+        return {name: walk(value) for name, value in found.items() if name != "$defs"}
+
+    return cast(dict[str, Any], walk(schema))

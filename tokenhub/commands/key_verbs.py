@@ -11,11 +11,12 @@ from tokenhub.commands.paging import PageArgs, PageResult
 from tokenhub.http.pagination import page
 from tokenhub.identity import directory
 from tokenhub.identity.directory import Project, ServiceAccount, Team, User
+from tokenhub.identity.errors import KeyNotFound
 from tokenhub.identity.key_listing import KeyEntry, KeyStatus, find_entry, list_keys
 from tokenhub.identity.keys import KeySpec, create_key, revoke_key, rotate_key
 from tokenhub.identity.scopes import SCOPES, may_grant
 from tokenhub.kernel.clock import parse_duration_ms
-from tokenhub.kernel.errors import InvalidRequest, NotFound, PermissionDenied
+from tokenhub.kernel.errors import InvalidRequest, PermissionDenied
 
 VERBS: list[Command] = []
 DEFAULT_SCOPES = ("inference", "read", "usage:read")
@@ -279,7 +280,7 @@ def _mine(ctx: Context, named: str) -> KeyEntry:
     entry = find_entry(ctx.hub, ctx.principal.org_id, named, at_ms=ctx.now_ms)
     own = entry.user_id is not None and entry.user_id == ctx.principal.user_id
     if not (own or entry.id == ctx.principal.key_id or ctx.principal.allows("admin")):
-        raise NotFound(f"No key {named!r}.", param="key", code="key_not_found")
+        raise KeyNotFound(f"No key {named!r}.", param="key")
     return entry
 
 

@@ -5,7 +5,7 @@ from pydantic import Field
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, Secret, command
 from tokenhub.commands.paging import PageArgs, PageResult
-from tokenhub.http.address import hub_url
+from tokenhub.http.address import hub_url, login_url
 from tokenhub.http.pagination import page
 from tokenhub.identity import directory
 from tokenhub.identity.directory import Team, User
@@ -178,8 +178,8 @@ def login_link_create(ctx: Context, args: LoginLinkCreate) -> LoginLink:
         raise PermissionDenied("Only an administrator may make sign-in links for others.", param="user")
     may_grant_role(ctx, user.role)
     token = create_login_token(ctx.hub, org_id=org_id, user_id=user.id, at_ms=ctx.now_ms)
-    base = hub_url(ctx.settings)
-    return LoginLink(user=user.name, url=f"{base}/#login={token}", expires_at_ms=ctx.now_ms + LOGIN_TTL_MS)
+    url = login_url(hub_url(ctx.settings), token)
+    return LoginLink(user=user.name, url=url, expires_at_ms=ctx.now_ms + LOGIN_TTL_MS)
 
 
 def may_grant_role(ctx: Context, role: str) -> None:

@@ -28,3 +28,8 @@ def hub_url(settings: Settings) -> str:
     """The hub's address for people: of the running hub, else as configured. No trailing slash."""
     running = running_hub(settings)
     return running.url if running else f"http://{settings.host}:{settings.port}"
+
+
+def login_url(base: str, token: str) -> str:
+    """The one-time sign-in link; the token stands in the fragment, which no server logs."""
+    return f"{base}/login#token={token}"

@@ -45,7 +45,7 @@ class Who(BaseModel):
     expires_at_ms: int | None
 
 
-@router.post("")
+@router.post("", summary="Sign in with a key or a one-time link; sets the cookie")
 def sign_in(body: SignIn, request: Request, response: Response) -> Who:
     """Open a session and set its cookie."""
     if request.headers.get("origin") is not None:
@@ -62,13 +62,13 @@ def sign_in(body: SignIn, request: Request, response: Response) -> Who:
     return _who(request, opened.principal)
 
 
-@router.get("")
+@router.get("", summary="Who this cookie or key stands for")
 def who_am_i(request: Request, caller: Caller) -> Who:
     """Who this cookie or key stands for; 401 if nobody."""
     return _who(request, caller)
 
 
-@router.delete("", status_code=204)
+@router.delete("", status_code=204, summary="Sign out")
 def sign_out(
     request: Request, response: Response, th_session: Annotated[str | None, Cookie()] = None
 ) -> None:

@@ -12,6 +12,12 @@ from sqlalchemy import Connection, Row, Table, delete, func, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tokenhub.db import revision
+from tokenhub.identity.errors import (
+    ProjectNotFound,
+    ServiceAccountNotFound,
+    TeamNotFound,
+    UserNotFound,
+)
 from tokenhub.identity.scopes import ROLES
 from tokenhub.identity.tables import (
     memberships,
@@ -81,11 +87,11 @@ class ServiceAccount:
 
 
 T = TypeVar("T", Team, Project, User, ServiceAccount)
-_TABLES: Mapping[type[Any], tuple[Table, str]] = {
-    Team: (teams, "team"),
-    Project: (projects, "project"),
-    User: (users, "user"),
-    ServiceAccount: (service_accounts, "service account"),
+_TABLES: Mapping[type[Any], tuple[Table, str, type[NotFound]]] = {
+    Team: (teams, "team", TeamNotFound),
+    Project: (projects, "project", ProjectNotFound),
+    User: (users, "user", UserNotFound),
+    ServiceAccount: (service_accounts, "service account", ServiceAccountNotFound),
 }
 
 
@@ -97,23 +103,19 @@ def organization(connection: Connection, org_id: str) -> Organization | None:
 
 def find(connection: Connection, kind: type[T], org_id: str, named: str, *, param: str = "") -> T:
     """The team, project, user or service account with this id or name. Raises: NotFound."""
-    table, word = _TABLES[kind]
+    table, word, missing = _TABLES[kind]
     query = select(table).where(table.c.org_id == org_id, or_(table.c.id == named, table.c.name == named))
     rows = connection.execute(query.order_by(table.c.id == named)).all()
     if not rows:
         noun = word.replace(" ", "-")
-        raise NotFound(
-            f"No {word} {named!r}.",
-            param=param or noun,
-            code=f"{noun.replace('-', '_')}_not_found",
-            hint=f"List them with `hub {noun} list`.",
-        )
+        hint = f"List them with `hub {noun} list`."
+        raise missing(f"No {word} {named!r}.", param=param or noun, hint=hint)
     return _typed(kind, rows[-1])
 
 
 def listing(connection: Connection, kind: type[T], org_id: str, *, after: str | None, limit: int) -> list[T]:
     """At most `limit + 1` of them, newest first, those before the id `after`."""
-    table, _ = _TABLES[kind]
+    table, _, _ = _TABLES[kind]
     query = select(table).where(table.c.org_id == org_id).order_by(table.c.id.desc()).limit(limit + 1)
     if after is not None:
         query = query.where(table.c.id < after)
@@ -239,7 +241,7 @@ def check_role(role: str) -> str:
 
 
 def _create(connection: Connection, kind: type[T], org_id: str, values: Mapping[str, Any]) -> T:
-    table, word = _TABLES[kind]
+    table, word, _ = _TABLES[kind]
     taken = select(table.c.id).where(table.c.org_id == org_id, table.c.name == values["name"])
     if connection.execute(taken).first() is not None:
         raise Conflict(

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Select, func, or_, select
 
+from tokenhub.identity.errors import KeyNotFound
 from tokenhub.identity.tables import api_keys, key_secrets, projects, service_accounts, teams, users
-from tokenhub.kernel.errors import NotFound
 
 KeyStatus = Literal["live", "expired", "revoked", "disabled"]
 
@@ -69,7 +69,7 @@ def find_entry(connection: Connection, org_id: str, named: str, *, at_ms: int) -
         if len(candidates) == 1:
             return candidates[0]
     problem = f"Several keys are called {named!r}; name one by its id." if entries else f"No key {named!r}."
-    raise NotFound(problem, param="key", code="key_not_found", hint="List them with `hub key list`.")
+    raise KeyNotFound(problem, param="key", hint="List them with `hub key list`.")
 
 
 def _newest_prefix() -> Any:

@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from tokenhub.db import revision
+from tokenhub.identity.errors import KeyNotFound
 from tokenhub.identity.scopes import ROLES, narrow
 from tokenhub.identity.secrets import hash_hex, hash_secret, new_secret, shown_prefix
 from tokenhub.identity.tables import api_keys, key_secrets, projects, service_accounts, users
 from tokenhub.identity.types import CreatedKey, KeyRecord, Principal
 from tokenhub.kernel.clock import now_ms
-from tokenhub.kernel.errors import InvalidRequest, NotFound, Unauthenticated
+from tokenhub.kernel.errors import InvalidRequest, Unauthenticated
 from tokenhub.kernel.ids import new_id
 
 __all__ = [
@@ -124,7 +125,7 @@ def rotate_key(
         select(api_keys).where(api_keys.c.id == key_id, api_keys.c.org_id == org_id)
     ).one_or_none()
     if row is None:
-        raise NotFound(f"No key {key_id!r}.", param="key", code="key_not_found")
+        raise KeyNotFound(f"No key {key_id!r}.", param="key")
     if row.revoked_at_ms is not None or row.app:
         raise InvalidRequest(f"Key {key_id} is revoked or belongs to an app; make a new one.", param="key")
     ends = at_ms + overlap_ms
@@ -149,7 +150,7 @@ def revoke_key(connection: Connection, key_id: str, *, org_id: str, at_ms: int) 
         update(api_keys).where(mine, api_keys.c.revoked_at_ms.is_(None)).values(revoked_at_ms=at_ms)
     ).rowcount
     if not changed and connection.execute(select(api_keys.c.id).where(mine)).one_or_none() is None:
-        raise NotFound(f"No key {key_id!r}.", param="key", code="key_not_found")
+        raise KeyNotFound(f"No key {key_id!r}.", param="key")
     revision.bump(connection)
     return bool(changed)
 

@@ -10,12 +10,13 @@ from secrets import token_urlsafe
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from tokenhub.db import revision
+from tokenhub.identity.errors import UserNotFound
 from tokenhub.identity.keys import KeySpec, authenticate, insert_key, principal_of
 from tokenhub.identity.scopes import ROLES
 from tokenhub.identity.secrets import hash_hex
 from tokenhub.identity.tables import api_keys, console_sessions, login_tokens, users
 from tokenhub.identity.types import Principal
-from tokenhub.kernel.errors import NotFound, Unauthenticated
+from tokenhub.kernel.errors import Unauthenticated
 from tokenhub.kernel.ids import new_id
 
 LOGIN_TTL_MS = 10 * 60 * 1000
@@ -39,7 +40,7 @@ def create_login_token(
     """A token that signs this user in once, within `ttl_ms`. Raises: NotFound for no such live user."""
     live = (users.c.id == user_id) & (users.c.org_id == org_id) & users.c.disabled_at_ms.is_(None)
     if connection.execute(select(users.c.id).where(live)).one_or_none() is None:
-        raise NotFound(f"No user {user_id!r} who may sign in.", param="user", code="user_not_found")
+        raise UserNotFound(f"No user {user_id!r} who may sign in.", param="user")
     token = token_urlsafe(32)
     connection.execute(
         insert(login_tokens).values(
