@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 from tokenhub.adapters.engines.llama_cpp_process import LlamaCppLauncher
+from tokenhub.adapters.handlers import job_handlers
 from tokenhub.adapters.sources import model_sources
 from tokenhub.bootstrap.logs import configure_logs
 from tokenhub.clearing.recovery import recover_dead_owners
@@ -11,7 +12,6 @@ from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.identity.sessions import sweep as sweep_sessions
 from tokenhub.kernel.clock import now_ms
-from tokenhub.maas.catalog.jobs import PULL, pull_handler
 from tokenhub.maas.deployments.engine import EngineCounts
 from tokenhub.metering.store import record_engine_count
 from tokenhub.worker import Sweep
@@ -54,7 +54,7 @@ async def _main(settings: Settings) -> None:
             database,
             launchers={"llama.cpp": LlamaCppLauncher(settings.log_dir)},
             record_count=record,
-            handlers={PULL: pull_handler(database, settings, sources=model_sources())},
+            handlers=job_handlers(database, settings),
             sweeps=(
                 Sweep("recover-books", RECOVER_EVERY_S, lambda: recover_dead_owners(database, settings)),
                 Sweep("end-sessions", SESSIONS_EVERY_S, end_sessions),

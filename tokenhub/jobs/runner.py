@@ -60,25 +60,28 @@ def run_job(
     """Run one claimed job to its end and return it as it then stands; never raises for what the job does."""
     reporter = _RowReporter(database, job, runner=runner, stop=stop)
     reporter.listener = on_progress
+    result: dict[str, str] = {}
     with _heartbeats(database, job, runner=runner):
         try:
-            result = handler(job.arguments, reporter)
+            result = dict(handler(job.arguments, reporter))
             state, error = "succeeded", ""
         except JobCancelled:
-            result, state, error = {}, "cancelled", "Cancelled."
+            state, error = "cancelled", "Cancelled."
         except _Stopped:
-            result, state, error = {}, "queued", ""
+            state, error = "queued", ""
         except HubError as failure:
-            result, state, error = {}, "failed", failure.message
+            state, error = "failed", failure.message
         except Exception as failure:
             log.exception("job_crashed", job_id=job.id, kind=job.kind)
             again = job.attempts < store.ATTEMPTS_MAX
-            result, state = {}, "queued" if again else "failed"
+            state = "queued" if again else "failed"
             error = f"{job.kind} failed unexpectedly ({type(failure).__name__}: {failure})."
     with database.write("hub") as connection:
         store.finish(connection, job.id, runner=runner, state=state, result=result, error=error)
         ended = store.get_job(connection, job.id)
-    log.info("job_ended", job_id=job.id, kind=job.kind, subject=job.subject, state=ended.state, error=ended.error)
+    log.info(
+        "job_ended", job_id=job.id, kind=job.kind, subject=job.subject, state=ended.state, error=ended.error
+    )
     return ended
 
 
@@ -172,7 +175,7 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
         pass
 
 
-class _heartbeats:  # noqa: N801  a context manager, read as a word
+class _heartbeats:
     """Renews the lease from a thread while the handler is busy without reporting."""
 
     def __init__(self, database: Database, job: Job, *, runner: str) -> None:

@@ -9,7 +9,9 @@ jobs = Table(
     hub_metadata,
     Column("id", String, primary_key=True),
     Column("kind", String, nullable=False),
-    Column("subject", String, nullable=False),  # what it is about (a model's name); one live job per kind and subject
+    Column(
+        "subject", String, nullable=False
+    ),  # what it is about (a model's name); one live job per kind and subject
     Column("arguments", Text, nullable=False),  # JSON object
     Column("state", String, nullable=False),  # queued | running | succeeded | failed | cancelled
     Column("progress", Text, nullable=False),  # JSON object of `Progress`

@@ -10,7 +10,12 @@ from typing import Any, cast
 
 import msgspec
 
-from tokenhub.adapters.engines.llama_cpp_mender import ChatMender, CompletionMender, EmbeddingMender, ToolMender
+from tokenhub.adapters.engines.llama_cpp_mender import (
+    ChatMender,
+    CompletionMender,
+    EmbeddingMender,
+    ToolMender,
+)
 from tokenhub.adapters.engines.schema_support import check_strict
 from tokenhub.adapters.engines.tool_prompt import ToolPlan, plan_tools, render_messages
 from tokenhub.kernel.errors import InvalidRequest
@@ -70,7 +75,7 @@ class LlamaCppAdapter:
 def _prepare_chat(request: ParsedRequest, fields: Fields) -> ChatMender:
     plan = plan_tools(
         request.value("tools", list[Json]),
-        request.value("tool_choice", Any),
+        _any(request, "tool_choice"),
         request.value("parallel_tool_calls", bool),
     )
     formatted = _response_format(request)
@@ -93,7 +98,9 @@ def _constrain(fields: Fields, plan: ToolPlan, formatted: Json | None) -> None:
     """Decode under the tool grammar; log probabilities of its JSON would fit no text, so none are asked for."""
     for name in ("grammar", "json_schema"):
         if name in fields:
-            raise InvalidRequest(f"`{name}` cannot be used together with `tools`.", code="invalid_value", param=name)
+            raise InvalidRequest(
+                f"`{name}` cannot be used together with `tools`.", code="invalid_value", param=name
+            )
     for name in ("logprobs", "top_logprobs", "n_probs"):
         fields.pop(name, None)
     schema = {"name": "answer", "schema": plan.schema(formatted)}
@@ -119,7 +126,9 @@ def _prepare_completion(request: ParsedRequest, fields: Fields) -> CompletionMen
     n = request.value("n", int) or 1
     best_of = request.value("best_of", int)
     if best_of is not None and best_of > n:
-        raise InvalidRequest("This model gives no `best_of`; use `n`.", code="unsupported_parameter", param="best_of")
+        raise InvalidRequest(
+            "This model gives no `best_of`; use `n`.", code="unsupported_parameter", param="best_of"
+        )
     echoes: tuple[str, ...] = ()
     if request.value("echo", bool):
         echoes = _echoes(request)
@@ -129,7 +138,7 @@ def _prepare_completion(request: ParsedRequest, fields: Fields) -> CompletionMen
 
 
 def _echoes(request: ParsedRequest) -> tuple[str, ...]:
-    prompt: Any = request.value("prompt", Any)
+    prompt = _any(request, "prompt")
     prompts = cast(list[Any], prompt) if isinstance(prompt, list) else [prompt]
     if not all(isinstance(item, str) for item in prompts) or request.value("logprobs", int) is not None:
         raise InvalidRequest(
@@ -138,6 +147,12 @@ def _echoes(request: ParsedRequest) -> tuple[str, ...]:
             param="echo",
         )
     return tuple(prompts)
+
+
+def _any(request: ParsedRequest, name: str) -> Any:
+    """One field, decoded as whatever it is; None when absent."""
+    raw = request.fields.get(name)
+    return None if raw is None else msgspec.json.decode(raw)
 
 
 def _refuse_unsupported(request: ParsedRequest) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any, cast
 
+import msgspec
 import structlog
 
 from tokenhub.adapters.engines.llama_cpp import LlamaCppAdapter
@@ -45,7 +46,9 @@ class LlamaCppPromptCounter:
 
 
 async def _count_texts(root: str, api_key: str, request: ParsedRequest) -> int:
-    given: Any = request.value("prompt" if request.endpoint == "completions" else "input", Any)
+    given: Any = msgspec.json.decode(
+        request.fields["prompt" if request.endpoint == "completions" else "input"]
+    )
     items = cast(list[Any], given) if isinstance(given, list) else [given]
     if items and isinstance(items[0], int):
         return len(items)

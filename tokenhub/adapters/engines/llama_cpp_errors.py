@@ -31,12 +31,16 @@ def engine_error(status: int, body: bytes) -> HubError:
     if status == 503:
         return Unavailable("The engine is loading its model; try again in a moment.")
     if status == 501:
-        return InvalidRequest("This model does not do that (see its kinds in `hub model list`).", code="unsupported")
+        return InvalidRequest(
+            "This model does not do that (see its kinds in `hub model list`).", code="unsupported"
+        )
     if "grammar" in message or _SCHEMA.search(message):
         found = _SCHEMA.search(message)
         reason = f"{found.group(2)} (at {found.group(1)})" if found else "it is too large or not supported"
         return InvalidRequest(
-            f"This model cannot be held to the JSON Schema: {reason}.", code="invalid_json_schema", param="response_format"
+            f"This model cannot be held to the JSON Schema: {reason}.",
+            code="invalid_json_schema",
+            param="response_format",
         )
     if status == 400 or (status == 500 and _is_callers_fault(message)):
         return _invalid(message)
@@ -53,7 +57,15 @@ def _fault(body: bytes) -> Json:
 
 
 def _is_callers_fault(message: str) -> bool:
-    marks = ("not supported", "Failed to parse", "Missing", "must be", "invalid", "Invalid", "too large to process")
+    marks = (
+        "not supported",
+        "Failed to parse",
+        "Missing",
+        "must be",
+        "invalid",
+        "Invalid",
+        "too large to process",
+    )
     return any(mark in message for mark in marks)
 
 
@@ -66,5 +78,7 @@ def _invalid(message: str) -> InvalidRequest:
         words = reason.replace("Value must be between 1 <= value <= ", "it must be between 1 and ")
         return InvalidRequest(f"Invalid value for '{name}': {words}.", code="invalid_value", param=name)
     if "exceeds the available context" in message or "too large to process" in message:
-        return ContextLengthExceeded(f"The input is longer than this model's context ({message}).", param="input")
+        return ContextLengthExceeded(
+            f"The input is longer than this model's context ({message}).", param="input"
+        )
     return InvalidRequest(message or "The engine refused the request without a reason.")

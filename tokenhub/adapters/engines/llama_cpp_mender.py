@@ -36,7 +36,8 @@ class StreamUsage:
             return None
         output = sum(int(usage.get("completion_tokens") or 0) for usage in self._seen)
         prompt = sum(int(usage.get("prompt_tokens") or 0) for usage in self._seen) // self._per_prompt
-        cached = [int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0) for usage in self._seen]
+        details = [cast(Json, usage.get("prompt_tokens_details") or {}) for usage in self._seen]
+        cached = [int(detail.get("cached_tokens") or 0) for detail in details]
         # Choices of one prompt share its work: the first one's cache hits are the prompt's.
         shared = min(cached) if self._per_prompt > 1 else sum(cached)
         return usage_object(prompt, output, cached=min(shared, prompt))
@@ -268,7 +269,9 @@ def legacy_logprobs(logprobs: Any, *, offset: int) -> Json | None:
     return {
         "tokens": [entry["token"] for entry in entries],
         "token_logprobs": [entry["logprob"] for entry in entries],
-        "top_logprobs": [{top["token"]: top["logprob"] for top in entry["top_logprobs"]} for entry in entries],
+        "top_logprobs": [
+            {top["token"]: top["logprob"] for top in entry["top_logprobs"]} for entry in entries
+        ],
         "text_offset": offsets,
     }
 

@@ -30,7 +30,9 @@ _COUNTER = re.compile(r"^llamacpp:(\w+_total) ([0-9.e+]+)$", re.MULTILINE)
 class LlamaCppEngine:
     """One running server process."""
 
-    def __init__(self, process: Process, *, boot: str, address: str, api_key: str, context_tokens: int) -> None:
+    def __init__(
+        self, process: Process, *, boot: str, address: str, api_key: str, context_tokens: int
+    ) -> None:
         self._process = process
         self.boot = boot
         self.pid = process.pid
@@ -100,7 +102,9 @@ class LlamaCppLauncher:
                 process.kill()
                 await process.wait()
             if isinstance(error, TimeoutError):
-                raise EngineFailed(f"The engine of {spec.alias} did not load within {START_S_MAX:g} s.") from error
+                raise EngineFailed(
+                    f"The engine of {spec.alias} did not load within {START_S_MAX:g} s."
+                ) from error
             raise
         if not address:
             code = await process.wait()

@@ -7,6 +7,7 @@ It dies with its parent and leaves cleanly on SIGTERM.
 """
 
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ import sys
 import threading
 from typing import Any
 
-import xllamacpp
+# The wheel is an extension without types.
+xllamacpp: Any = importlib.import_module("xllamacpp")
 
 _PR_SET_PDEATHSIG = 1
 _POOLING = {
@@ -38,7 +40,7 @@ def main() -> None:
             os._exit(1)  # the parent died before the call above
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda _number, _frame: stop.set())
     try:
         server = xllamacpp.Server(_params(json.loads(sys.stdin.readline())))
     except RuntimeError:
@@ -48,7 +50,7 @@ def main() -> None:
     os._exit(0)  # destroying the server would wait for open requests
 
 
-def _params(spec: dict[str, Any]) -> xllamacpp.CommonParams:
+def _params(spec: dict[str, Any]) -> Any:
     gpu = any(str(device.get("type", "")).lower().endswith("gpu") for device in _devices())
     params = xllamacpp.CommonParams()
     params.model.path = spec["model_path"]
@@ -66,6 +68,9 @@ def _params(spec: dict[str, Any]) -> xllamacpp.CommonParams:
     # An embedding's input must fit one batch; a chat's prompt is processed in several.
     params.n_batch = params.n_ubatch = min(spec["context_tokens"], 2048) if spec["embedding"] else batch
     params.endpoint_metrics = True
+    params.prefill_assistant = (
+        False  # a last message of the assistant is history, not the start of the answer
+    )
     params.warmup = False  # serves a second earlier; the first answer pays it
     params.fit_params = False
     params.ui = False
@@ -75,7 +80,7 @@ def _params(spec: dict[str, Any]) -> xllamacpp.CommonParams:
 
 
 def _devices() -> list[dict[str, Any]]:
-    return [device for device in xllamacpp.get_device_info() if isinstance(device, dict)]
+    return list(xllamacpp.get_device_info())
 
 
 if __name__ == "__main__":

@@ -75,4 +75,6 @@ def _unenforced(rules: Json) -> str:
 
 def _pattern_works(pattern: str) -> bool:
     anchored = pattern.startswith("^") and pattern.endswith("$")
-    return anchored and not any(mark in pattern for mark in ("(?=", "(?!", "(?<", "\\b", "\\B", "\\1", "\\p", "\\k"))
+    return anchored and not any(
+        mark in pattern for mark in ("(?=", "(?!", "(?<", "\\b", "\\B", "\\1", "\\p", "\\k")
+    )

@@ -38,7 +38,9 @@ class ToolPlan:
 
     def schema(self, content: Json | None) -> Json:
         """What the answer must match. `content`: schema of the text branch if it is JSON, None for plain text."""
-        definitions = {f"t{number}": _rebase(tool.parameters, number) for number, tool in enumerate(self.tools)}
+        definitions = {
+            f"t{number}": _rebase(tool.parameters, number) for number, tool in enumerate(self.tools)
+        }
         items: list[Json] = [
             _object({"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/t{number}"}})
             for number, tool in enumerate(self.tools)
@@ -63,11 +65,15 @@ class ToolPlan:
     def instruction(self) -> str:
         """What the model is told."""
         lines = "\n".join(
-            json.dumps({"name": t.name, "description": t.description, "parameters": t.parameters}, ensure_ascii=False)
+            json.dumps(
+                {"name": t.name, "description": t.description, "parameters": t.parameters}, ensure_ascii=False
+            )
             for t in self.tools
         )
         call = '{"tool_calls": [{"name": "<function name>", "arguments": {<arguments>}}]}'
-        several = "You may call several functions at once. " if self.parallel else "Call one function at a time. "
+        several = (
+            "You may call several functions at once. " if self.parallel else "Call one function at a time. "
+        )
         if self.choice == "required":
             how = f"Answer with a function call, as one JSON object:\n{call}\n{several}"
         else:
@@ -100,7 +106,9 @@ def plan_tools(tools: Any, tool_choice: Any, parallel: Any) -> ToolPlan | None:
             wanted = tuple(tool for tool in offered if tool.name == name)
             if not wanted:
                 raise InvalidRequest(
-                    f"Tool choice 'function:{name}' is not among `tools`.", code="invalid_value", param="tool_choice"
+                    f"Tool choice 'function:{name}' is not among `tools`.",
+                    code="invalid_value",
+                    param="tool_choice",
                 )
             return ToolPlan(wanted, "required", False)
         case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}:
@@ -150,24 +158,30 @@ def text_of(content: Any) -> str:
 def _tool(number: int, tool: Json) -> Tool:
     if tool.get("type") != "function":
         raise InvalidRequest(
-            "This model takes tools of type `function` only.", code="unsupported_value", param=f"tools[{number}].type"
+            "This model takes tools of type `function` only.",
+            code="unsupported_value",
+            param=f"tools[{number}].type",
         )
     function = cast(Json, tool["function"])
-    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    parameters = cast(Json, function.get("parameters") or {"type": "object", "properties": {}})
     if parameters.get("type", "object") != "object":
         raise InvalidRequest(
             "A function's parameters must be a JSON Schema of type object.",
             code="invalid_function_parameters",
             param=f"tools[{number}].function.parameters",
         )
-    return Tool(str(function["name"]), str(function.get("description") or ""), {"type": "object", **parameters})
+    return Tool(
+        str(function["name"]), str(function.get("description") or ""), {"type": "object", **parameters}
+    )
 
 
 def _allowed(offered: list[Tool], mode: str, allowed: list[Json], parallel: bool) -> ToolPlan:
     wanted = {cast(Json, tool.get("function") or tool).get("name") for tool in allowed}
     chosen = tuple(tool for tool in offered if tool.name in wanted)
     if not chosen or mode not in ("auto", "required"):
-        raise InvalidRequest("`allowed_tools` names none of `tools`.", code="invalid_value", param="tool_choice")
+        raise InvalidRequest(
+            "`allowed_tools` names none of `tools`.", code="invalid_value", param="tool_choice"
+        )
     return ToolPlan(chosen, "required" if mode == "required" else "auto", parallel)
 
 
@@ -175,7 +189,10 @@ def _assistant(message: Json, *, wrap: bool) -> Json:
     text = text_of(message.get("content"))
     calls = cast(list[Json], message.get("tool_calls") or [])
     if not calls:
-        return {"role": "assistant", "content": json.dumps({"content": text}, ensure_ascii=False) if wrap else text}
+        return {
+            "role": "assistant",
+            "content": json.dumps({"content": text}, ensure_ascii=False) if wrap else text,
+        }
     written = [
         {"name": function["name"], "arguments": _arguments(function["arguments"])}
         for function in (cast(Json, call["function"]) for call in calls if call.get("type") == "function")
@@ -183,7 +200,9 @@ def _assistant(message: Json, *, wrap: bool) -> Json:
     if wrap:
         return {"role": "assistant", "content": json.dumps({"tool_calls": written}, ensure_ascii=False)}
     # Without tools the model must not learn to write calls as text: they are told as a story.
-    told = "; ".join(f"{call['name']} with {json.dumps(call['arguments'], ensure_ascii=False)}" for call in written)
+    told = "; ".join(
+        f"{call['name']} with {json.dumps(call['arguments'], ensure_ascii=False)}" for call in written
+    )
     return {"role": "assistant", "content": f"{text}\n[I used {told}.]".strip()}
 
 
@@ -199,7 +218,11 @@ def _add_result(rendered: list[Json], name: str, text: str) -> None:
     label = f' name="{name}"' if name else ""
     block = f"<tool_response{label}>\n{text}\n</tool_response>"
     last = rendered[-1] if rendered else None
-    if last is not None and last.get("role") == "user" and str(last.get("content")).endswith("</tool_response>"):
+    if (
+        last is not None
+        and last.get("role") == "user"
+        and str(last.get("content")).endswith("</tool_response>")
+    ):
         rendered[-1] = {"role": "user", "content": f"{last['content']}\n{block}"}
     else:
         rendered.append({"role": "user", "content": block})

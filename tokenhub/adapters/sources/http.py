@@ -59,7 +59,9 @@ def huggingface() -> HttpSource:
 
 def modelscope() -> HttpSource:
     """`<owner>/<repository>/<file>` on ModelScope."""
-    return HttpSource(lambda address: "https://modelscope.cn/models/{}/{}/resolve/master/{}".format(*_parts(address)))
+    return HttpSource(
+        lambda address: "https://modelscope.cn/models/{}/{}/resolve/master/{}".format(*_parts(address))
+    )
 
 
 def _parts(address: str) -> tuple[str, str, str]:

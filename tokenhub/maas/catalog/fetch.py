@@ -113,7 +113,8 @@ def _in_order(refs: tuple[SourceRef, ...], sources: Sources) -> list[SourceRef]:
     if len(known) < 2:
         return known
     with ThreadPoolExecutor(len(known)) as pool:
-        answers = list(pool.map(lambda ref: sources[ref.kind].answers(ref.address), known))
+        asked = [pool.submit(sources[ref.kind].answers, ref.address) for ref in known]
+        answers = [answer.result() for answer in asked]
     ready = [ref for ref, yes in zip(known, answers, strict=True) if yes]
     return ready + [ref for ref in known if ref not in ready]
 

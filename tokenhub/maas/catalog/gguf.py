@@ -11,7 +11,19 @@ from typing import BinaryIO
 
 from tokenhub.kernel.errors import InvalidRequest
 
-_SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_SCALARS = {
+    0: "<B",
+    1: "<b",
+    2: "<H",
+    3: "<h",
+    4: "<I",
+    5: "<i",
+    6: "<f",
+    7: "<?",
+    10: "<Q",
+    11: "<q",
+    12: "<d",
+}
 _STRING, _ARRAY = 8, 9
 _STRING_BYTES_MAX = 16 * 2**20
 _ITEMS_MAX = 50_000_000
@@ -66,7 +78,9 @@ def _read_values(handle: BinaryIO) -> dict[str, Value]:
     if magic != b"GGUF":
         raise NotGguf("The file does not start with the GGUF mark; give a .gguf model file.", param="path")
     if version not in (2, 3):
-        raise NotGguf(f"GGUF version {version} is not supported; convert the model to version 3.", param="path")
+        raise NotGguf(
+            f"GGUF version {version} is not supported; convert the model to version 3.", param="path"
+        )
     if count > 100_000:
         raise NotGguf("The GGUF header is damaged; download the file again.", param="path")
     values: dict[str, Value] = {}
@@ -86,7 +100,9 @@ def _value(handle: BinaryIO, kind: int) -> Value | None:
         _skip_array(handle, item, length)
         return None
     if kind not in _SCALARS:
-        raise NotGguf(f"The GGUF header has an unknown value type {kind}; download the file again.", param="path")
+        raise NotGguf(
+            f"The GGUF header has an unknown value type {kind}; download the file again.", param="path"
+        )
     (value,) = struct.unpack(_SCALARS[kind], handle.read(struct.calcsize(_SCALARS[kind])))
     return value
 

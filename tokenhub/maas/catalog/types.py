@@ -56,8 +56,6 @@ Report = Callable[[int, int], None]
 """`(bytes done, bytes in all)`; called often, may raise to stop."""
 
 
-
-
 class SourceUnavailable(HubError):
     """This source cannot deliver now; the next one is tried."""
 

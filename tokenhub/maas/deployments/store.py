@@ -87,7 +87,13 @@ def create_engine_deployment(
 
 
 def create_provider_deployment(
-    connection: Connection, provider_id: str, *, model: str, upstream_model: str, context_tokens: int, kinds: list[str]
+    connection: Connection,
+    provider_id: str,
+    *,
+    model: str,
+    upstream_model: str,
+    context_tokens: int,
+    kinds: list[str],
 ) -> str:
     """Route the public name `model` to a provider's model; returns the deployment's id."""
     same = (deployments.c.model == model) & (deployments.c.provider_id == provider_id)
@@ -122,7 +128,14 @@ def get_deployment(connection: Connection, name: str) -> DeploymentRow:
         if name in (row.id, row.model):
             return row
     have = ", ".join(row.model for row in rows) or "none yet; make one with `hub deploy MODEL`"
-    raise NotFound(f"There is no deployment {name!r} (there is: {have}).", code="deployment_not_found", param="name")
+    raise NotFound(
+        f"There is no deployment {name!r} (there is: {have}).", code="deployment_not_found", param="name"
+    )
+
+
+def users_of(connection: Connection, entry: str) -> list[str]:
+    """Public names under which this catalogue entry is deployed."""
+    return list(connection.execute(select(deployments.c.model).where(deployments.c.entry == entry)).scalars())
 
 
 def set_desired(connection: Connection, deployment_id: str, desired: Desired) -> None:
@@ -204,7 +217,9 @@ def _deployment(row: RowMapping) -> Deployment:
     timeouts = Timeouts()
     if not own:
         timeouts = Timeouts(
-            row["connect_timeout_ms"] / 1000, row["first_token_timeout_ms"] / 1000, row["idle_timeout_ms"] / 1000
+            row["connect_timeout_ms"] / 1000,
+            row["first_token_timeout_ms"] / 1000,
+            row["idle_timeout_ms"] / 1000,
         )
     return Deployment(
         id=row["id"],

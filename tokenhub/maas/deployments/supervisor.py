@@ -7,16 +7,16 @@ One task a deployment; a failure of one never touches another. What happens is w
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
-from tokenhub.kernel.errors import HubError, NotFound
+from tokenhub.kernel.errors import HubError
 from tokenhub.maas.catalog.store import get_entry
 from tokenhub.maas.deployments import store
-from tokenhub.maas.deployments.engine import Engine, EngineCounts, EngineFailed, EngineLauncher, EngineSpec
+from tokenhub.maas.deployments.engine import Engine, EngineCounts, EngineLauncher, EngineSpec
 from tokenhub.maas.deployments.store import DeploymentRow
 
 log = structlog.get_logger()
@@ -69,7 +69,9 @@ class EngineSupervisor:
             if keeper.done():
                 del self._keepers[deployment_id], self._halts[deployment_id]
                 if not keeper.cancelled() and keeper.exception() is not None:
-                    log.error("engine_keeper_failed", deployment=deployment_id, error=repr(keeper.exception()))
+                    log.error(
+                        "engine_keeper_failed", deployment=deployment_id, error=repr(keeper.exception())
+                    )
             elif deployment_id not in rows or rows[deployment_id].desired != "running":
                 self._halts[deployment_id].set()
         for row in rows.values():
@@ -97,7 +99,12 @@ class EngineSupervisor:
                 failures = 0 if time.monotonic() - started > STABLE_S else failures + 1
                 delay = 0.0 if failures <= 1 and not reason else min(0.25 * 2**failures, BACKOFF_S_MAX)
                 log.warning("engine_ended", model=row.model, reason=reason, restart_in_s=delay)
-                await self._set(row, "failing", message=reason or "The engine ended and is being restarted.", restarted=True)
+                await self._set(
+                    row,
+                    "failing",
+                    message=reason or "The engine ended and is being restarted.",
+                    restarted=True,
+                )
                 await _pause(halt, delay)
         finally:
             if halt.is_set():
@@ -139,7 +146,9 @@ class EngineSupervisor:
         halted = asyncio.create_task(halt.wait())
         try:
             while not ended.done() and not halted.done():
-                await asyncio.wait({ended, halted}, timeout=COUNT_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {ended, halted}, timeout=COUNT_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+                )
                 if not ended.done():
                     await self._count(engine)
         finally:
@@ -180,10 +189,10 @@ class EngineSupervisor:
             pooling=entry.pooling,
         )
 
-    async def _set(self, row: DeploymentRow, status: store.Status, **values: object) -> None:
+    async def _set(self, row: DeploymentRow, status: store.Status, **values: Any) -> None:
         await asyncio.to_thread(self._write_status, row.id, status, values)
 
-    def _write_status(self, deployment_id: str, status: store.Status, values: dict[str, object]) -> None:
+    def _write_status(self, deployment_id: str, status: store.Status, values: dict[str, Any]) -> None:
         with self._database.write("hub") as connection:
             store.set_status(connection, deployment_id, status, **values)
 

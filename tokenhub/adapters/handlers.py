@@ -1,0 +1,24 @@
+"""Every kind of background work of models and providers, with its third parties plugged in."""
+
+from tokenhub.adapters.providers.openai_models import list_models
+from tokenhub.adapters.sources import model_sources
+from tokenhub.config import Settings
+from tokenhub.db.engine import Database
+from tokenhub.jobs.types import Handler
+from tokenhub.maas.catalog.jobs import ADD, PULL, add_handler, pull_handler
+from tokenhub.maas.deployments.jobs import (
+    ADD_AND_DEPLOY,
+    TEST_PROVIDER,
+    add_and_deploy_handler,
+    test_provider_handler,
+)
+
+
+def job_handlers(database: Database, settings: Settings) -> dict[str, Handler]:
+    """Handlers by job kind, for the worker (`run_jobs`) and for `run_job_inline`."""
+    return {
+        PULL: pull_handler(database, settings, sources=model_sources()),
+        ADD: add_handler(database, settings),
+        ADD_AND_DEPLOY: add_and_deploy_handler(database, settings),
+        TEST_PROVIDER: test_provider_handler(database, probe=list_models),
+    }
