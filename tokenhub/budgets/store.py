@@ -1,14 +1,16 @@
 """Statements of budgets: limits as rows, and where an anchored window began."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, text, update
+from sqlalchemy import Connection, Row, Select, insert, select, text, update
 
 from tokenhub.budgets.tables import budget_limit
 from tokenhub.budgets.types import Limit, Window
 from tokenhub.budgets.windows import check_window, length_ms
 from tokenhub.db import revision
-from tokenhub.kernel.errors import InvalidRequest, NotFound
+from tokenhub.kernel.errors import Conflict, InvalidRequest, NotFound
 from tokenhub.ledger import buckets
 from tokenhub.ledger.types import Unit
 
@@ -20,6 +22,14 @@ _ANCHOR = text(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredLimit:
+    """A limit and since when it is in force."""
+
+    limit: Limit
+    created_at_ms: int
+
+
 def load_limits(connection: Connection) -> list[Limit]:
     """Every limit in force, by id."""
     rows = connection.execute(
@@ -28,23 +38,28 @@ def load_limits(connection: Connection) -> list[Limit]:
     return [_limit(row) for row in rows]
 
 
-def get_limit(connection: Connection, limit_id: str) -> Limit:
-    """One limit in force, by its id or its name. Raises: NotFound."""
+def find_limit(connection: Connection, org_id: str, named: str) -> StoredLimit:
+    """One limit in force of an organisation, by its id or its name. Raises: NotFound, Conflict."""
     rows = connection.execute(
-        select(budget_limit)
-        .where(budget_limit.c.removed_at_ms.is_(None))
-        .where((budget_limit.c.id == limit_id) | (budget_limit.c.name == limit_id))
-        .limit(2)
+        _in_force(org_id).where((budget_limit.c.id == named) | (budget_limit.c.name == named)).limit(2)
     ).all()
-    if len(rows) != 1:
-        raise NotFound(
-            f"{'no' if not rows else 'more than one'} budget is called {limit_id!r}; see `hub budget list`"
-        )
-    return _limit(rows[0])
+    if not rows:
+        raise NotFound(f"No budget is called {named!r}; see `hub budget list`.", param="budget")
+    if len(rows) > 1:
+        raise Conflict(f"More than one budget is called {named!r}; use its id.", param="budget")
+    return StoredLimit(_limit(rows[0]), rows[0].created_at_ms)
 
 
-def create_limit(connection: Connection, limit: Limit, *, now_ms: int) -> Limit:
-    """Put a limit in force; gateways see it within their next reload. Raises: InvalidRequest."""
+def list_limits(connection: Connection, org_id: str, *, after: str | None, limit: int) -> list[StoredLimit]:
+    """Limits in force of an organisation, newest first, at most `limit + 1` of them after the id `after`."""
+    query = _in_force(org_id).order_by(budget_limit.c.id.desc()).limit(limit + 1)
+    if after is not None:
+        query = query.where(budget_limit.c.id < after)
+    return [StoredLimit(_limit(row), row.created_at_ms) for row in connection.execute(query)]
+
+
+def create_limit(connection: Connection, limit: Limit, *, now_ms: int, org_id: str = "") -> Limit:
+    """Put a limit in force, set by `org_id`; gateways see it within their next reload. Raises: InvalidRequest."""
     if limit.cap < 0:
         raise InvalidRequest("a cap cannot be negative", param="cap")
     try:
@@ -54,6 +69,7 @@ def create_limit(connection: Connection, limit: Limit, *, now_ms: int) -> Limit:
     connection.execute(
         insert(budget_limit).values(
             id=limit.id,
+            org_id=org_id,
             name=limit.name,
             scope_type=limit.scope_type,
             scope_id=limit.scope_id,
@@ -121,6 +137,10 @@ def anchor_windows(connection: Connection, limits: Sequence[Limit], *, now_ms: i
         ).one()
         starts[limit.id] = row.start_ms
     return starts
+
+
+def _in_force(org_id: str) -> Select[Any]:
+    return select(budget_limit).where(budget_limit.c.removed_at_ms.is_(None), budget_limit.c.org_id == org_id)
 
 
 def _limit(row: Row[tuple[object, ...]]) -> Limit:

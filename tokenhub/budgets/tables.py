@@ -8,6 +8,7 @@ budget_limit = Table(
     "budget_limit",
     ledger_metadata,
     Column("id", String, primary_key=True),
+    Column("org_id", String, nullable=False),  # the organisation that set it
     Column("name", String, nullable=False),
     Column("scope_type", String, nullable=False),
     Column("scope_id", String, nullable=False),

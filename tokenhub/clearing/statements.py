@@ -9,7 +9,7 @@ from tokenhub.clearing.tables import applied, correction
 from tokenhub.identity.types import Principal
 from tokenhub.ledger.store import get_transfer
 from tokenhub.metering.store import get_event, list_events
-from tokenhub.metering.summary import UsageScope
+from tokenhub.metering.summary import UsageScope, visible
 from tokenhub.metering.types import UsageEvent
 
 
@@ -54,15 +54,6 @@ def statement(
         limit=limit,
     )
     return _lines(connection, rows)
-
-
-def visible(principal: Principal, scope: UsageScope) -> UsageScope:
-    """`scope`, narrowed to what the principal may see: its organisation, or itself alone without `admin`."""
-    own_user, own_key = scope.user_id, scope.key_id
-    if not principal.allows("admin"):
-        own_user = principal.user_id
-        own_key = principal.key_id if principal.user_id is None else scope.key_id
-    return UsageScope(principal.org_id, scope.team_id, scope.project_id, own_user, own_key, scope.model)
 
 
 def _lines(connection: Connection, rows: Sequence[tuple[UsageEvent, str]]) -> list[StatementLine]:

@@ -75,6 +75,7 @@ class BucketState:
     overage: int
     resets_at_ms: int
     """When the window ends; rolling: when the oldest use leaves it; 2**62 for never."""
+    window_start_ms: int = 0
     missing: int = 0
     """What the last settlement could not take from the owner's lease and booked as overage."""
 
@@ -268,12 +269,13 @@ def states(connection: Connection, limit_ids: Sequence[str], *, now_ms: int) -> 
         if row.step_ms:
             gone_used, gone_overage = _outside(connection, row, now_ms)
         found[row.limit_id] = BucketState(
-            row.id,
-            row.cap,
-            row.used - gone_used,
-            row.held,
-            row.overage - gone_overage,
-            _resets_at(row, now_ms),
+            bucket_id=row.id,
+            cap=row.cap,
+            used=row.used - gone_used,
+            held=row.held,
+            overage=row.overage - gone_overage,
+            resets_at_ms=_resets_at(row, now_ms),
+            window_start_ms=row.window_start_ms,
         )
     return found
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, String, case, func, literal, select
 
+from tokenhub.identity.types import Principal
 from tokenhub.kernel.usage import FIELDS
 from tokenhub.metering.tables import engine_count, usage_event
 
@@ -70,6 +71,15 @@ class EngineCount:
     at_ms: int
     prompt_tokens: int
     output_tokens: int
+
+
+def visible(principal: Principal, scope: UsageScope) -> UsageScope:
+    """`scope`, narrowed to what the principal may see: its organisation, or itself alone without `admin`."""
+    own_user, own_key = scope.user_id, scope.key_id
+    if not principal.allows("admin"):
+        own_user = principal.user_id
+        own_key = principal.key_id if principal.user_id is None else scope.key_id
+    return UsageScope(principal.org_id, scope.team_id, scope.project_id, own_user, own_key, scope.model)
 
 
 def summarize(

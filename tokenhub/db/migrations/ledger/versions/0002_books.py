@@ -103,7 +103,7 @@ def _limits() -> None:
     op.create_table(
         "budget_limit",
         _text("id", key=True),
-        *[_text(name) for name in ("name", "scope_type", "scope_id")],
+        *[_text(name) for name in ("org_id", "name", "scope_type", "scope_id")],
         *[_int(name) for name in ("unit", "cap", "hard")],
         *[_text(name) for name in ("window_kind", "window_length")],
         _int("length_ms"),
