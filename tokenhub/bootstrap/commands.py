@@ -5,7 +5,7 @@ from functools import cache
 from tokenhub.budgets import verbs as budget_verbs
 from tokenhub.clearing import simulation_verbs
 from tokenhub.clearing import verbs as ledger_verbs
-from tokenhub.commands import group_verbs, identity_verbs, key_verbs, people_verbs
+from tokenhub.commands import identity_verbs
 from tokenhub.commands.registry import Registry
 from tokenhub.maas.catalog import verbs as model_verbs
 from tokenhub.maas.deployments import provider_verbs
@@ -19,9 +19,6 @@ def registry() -> Registry:
     """The registry; the same object for every caller of this process."""
     return Registry(
         identity_verbs,
-        key_verbs,
-        people_verbs,
-        group_verbs,
         budget_verbs,
         usage_verbs,
         ledger_verbs,

@@ -5,7 +5,6 @@ import signal
 
 from tokenhub.adapters.engines.llama_cpp_process import LlamaCppLauncher
 from tokenhub.adapters.handlers import job_handlers
-from tokenhub.adapters.sources import model_sources
 from tokenhub.bootstrap.logs import configure_logs
 from tokenhub.clearing.recovery import recover_dead_owners
 from tokenhub.config import Settings
