@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from tokenhub.adapters.engines.llama_cpp_mender import (
+    Asked,
     ChatMender,
     CompletionMender,
     EmbeddingMender,
@@ -79,19 +80,22 @@ def _prepare_chat(request: ParsedRequest, fields: Fields) -> ChatMender:
         request.value("parallel_tool_calls", bool),
     )
     formatted = _response_format(request)
-    choices = request.choices
     if plan is not None or _NEEDS_RENDERING.search(bytes(fields["messages"])):
         messages = cast(list[Json], request.value("messages", list[Json]))
         fields["messages"] = msgspec.Raw(_encode(render_messages(messages, plan)))
     if plan is None:
-        return ChatMender(request.model, choices_per_prompt=choices, include_usage=request.include_usage)
+        tops = _ask_logprobs(request, fields, "top_logprobs") if request.value("logprobs", bool) else 0
+        return ChatMender(Asked(request.model, request.choices, request.include_usage, top_logprobs=tops))
     _constrain(fields, plan, formatted)
-    return ToolMender(
-        request.model,
-        choices_per_prompt=choices,
-        include_usage=request.include_usage,
-        content_is_json=formatted is not None,
-    )
+    asked = Asked(request.model, request.choices, request.include_usage, schema_param="tools")
+    return ToolMender(asked, content_is_json=formatted is not None)
+
+
+def _ask_logprobs(request: ParsedRequest, fields: Fields, name: str) -> int:
+    """How many alternatives the client wants. The engine gives no log probability at all when asked for none."""
+    wanted = request.value(name, int) or 0
+    fields[name] = msgspec.Raw(b"%d" % max(wanted, 1))
+    return wanted
 
 
 def _constrain(fields: Fields, plan: ToolPlan, formatted: Json | None) -> None:
@@ -132,9 +136,8 @@ def _prepare_completion(request: ParsedRequest, fields: Fields) -> CompletionMen
     echoes: tuple[str, ...] = ()
     if request.value("echo", bool):
         echoes = _echoes(request)
-    return CompletionMender(
-        request.model, choices_per_prompt=n, include_usage=request.include_usage, echoes=echoes
-    )
+    tops = _ask_logprobs(request, fields, "logprobs") if request.value("logprobs", int) is not None else 0
+    return CompletionMender(Asked(request.model, n, request.include_usage, top_logprobs=tops), echoes=echoes)
 
 
 def _echoes(request: ParsedRequest) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ _FIELD = re.compile(r"^Field '(\w+)': (.*)", re.DOTALL)
 _PREFIX = re.compile(r"^Unable to generate parser for this template\. Automatic parser generation failed: ")
 
 
-def engine_error(status: int, body: bytes) -> HubError:
-    """The error for an answer of the engine that is not 200."""
+def engine_error(status: int, body: bytes, *, schema_param: str = "response_format") -> HubError:
+    """The error for an answer of the engine that is not 200; `schema_param`: the field that gave the schema."""
     fault = _fault(body)
     message = _PREFIX.sub("", str(fault.get("message") or ""))
     if fault.get("type") == "exceed_context_size_error":
@@ -40,7 +40,7 @@ def engine_error(status: int, body: bytes) -> HubError:
         return InvalidRequest(
             f"This model cannot be held to the JSON Schema: {reason}.",
             code="invalid_json_schema",
-            param="response_format",
+            param=schema_param,
         )
     if status == 400 or (status == 500 and _is_callers_fault(message)):
         return _invalid(message)

@@ -7,6 +7,7 @@ log probabilities in completions, one usage chunk per choice, the constrained JS
 
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tokenhub.adapters.engines.llama_cpp_errors import engine_error
@@ -17,6 +18,21 @@ Json = dict[str, Any]
 _LOGPROB_MIN = -9999.0
 """What the API writes for a token that cannot be (JSON has no minus infinity)."""
 _FIELDS = ("prompt_tokens", "completion_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the client asked, as far as the answer's shape depends on it."""
+
+    model: str
+    """Public name."""
+    choices_per_prompt: int = 1
+    include_usage: bool = False
+    """Every chunk but the last then says `usage: null`."""
+    top_logprobs: int = 0
+    """Alternatives per token."""
+    schema_param: str = "response_format"
+    """The field to blame for a schema that the engine cannot hold an answer to."""
 
 
 class StreamUsage:
@@ -65,16 +81,16 @@ class _StreamMender:
     _object = ""
     _prefix = ""
 
-    def __init__(self, model: str, *, choices_per_prompt: int, include_usage: bool) -> None:
-        self._usage = StreamUsage(choices_per_prompt)
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._usage = StreamUsage(asked.choices_per_prompt)
         self._head: Json = {
             "id": f"{self._prefix}-{secrets.token_hex(12)}",
             "object": self._object,
             "created": int(time.time()),
-            "model": model,
+            "model": asked.model,
             "system_fingerprint": None,
         }
-        self._include_usage = include_usage
 
     def chunk(self, event: Json) -> list[Json]:
         """One upstream event -> events to send."""
@@ -99,11 +115,11 @@ class _StreamMender:
 
     def error(self, status: int, body: bytes) -> HubError:
         """An engine's refusal."""
-        return engine_error(status, body)
+        return engine_error(status, body, schema_param=self._asked.schema_param)
 
     def _event(self, choice: Json) -> Json:
         event = {**self._head, "choices": [choice]}
-        if self._include_usage:
+        if self._asked.include_usage:
             event["usage"] = None
         return event
 
@@ -117,8 +133,8 @@ class ChatMender(_StreamMender):
     _object = "chat.completion.chunk"
     _prefix = "chatcmpl"
 
-    def __init__(self, model: str, *, choices_per_prompt: int, include_usage: bool) -> None:
-        super().__init__(model, choices_per_prompt=choices_per_prompt, include_usage=include_usage)
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
         self._begun: set[int] = set()
 
     def _choice(self, choice: Json) -> list[Json]:
@@ -132,7 +148,8 @@ class ChatMender(_StreamMender):
             return []
         mended: list[Json] = [] if index in self._begun else [self._role(index, {"content": ""})]
         if delta or choice.get("logprobs"):
-            mended.append(_chat_choice(index, delta, logprobs=choice.get("logprobs")))
+            logprobs = chat_logprobs(choice.get("logprobs"), tops=self._asked.top_logprobs)
+            mended.append(_chat_choice(index, delta, logprobs=logprobs))
         if finish is not None:
             mended.append(_chat_choice(index, {}, finish=finish))
         return mended
@@ -145,10 +162,8 @@ class ChatMender(_StreamMender):
 class ToolMender(ChatMender):
     """A stream of chat completion chunks whose text is the constrained JSON of `tool_prompt`."""
 
-    def __init__(
-        self, model: str, *, choices_per_prompt: int, include_usage: bool, content_is_json: bool
-    ) -> None:
-        super().__init__(model, choices_per_prompt=choices_per_prompt, include_usage=include_usage)
+    def __init__(self, asked: Asked, *, content_is_json: bool) -> None:
+        super().__init__(asked)
         self._content_is_json = content_is_json
         self._streams: dict[int, ToolStream] = {}
 
@@ -191,11 +206,9 @@ class CompletionMender(_StreamMender):
     _object = "text_completion"
     _prefix = "cmpl"
 
-    def __init__(
-        self, model: str, *, choices_per_prompt: int, include_usage: bool, echoes: tuple[str, ...] = ()
-    ) -> None:
-        super().__init__(model, choices_per_prompt=choices_per_prompt, include_usage=include_usage)
-        self._per_prompt = choices_per_prompt
+    def __init__(self, asked: Asked, *, echoes: tuple[str, ...] = ()) -> None:
+        super().__init__(asked)
+        self._per_prompt = asked.choices_per_prompt
         self._echoes = echoes
         self._offsets: dict[int, int] = {}
 
@@ -213,7 +226,7 @@ class CompletionMender(_StreamMender):
         mended: Json = {
             "text": text,
             "index": index,
-            "logprobs": legacy_logprobs(choice.get("logprobs"), offset=offset),
+            "logprobs": legacy_logprobs(choice.get("logprobs"), offset=offset, tops=self._asked.top_logprobs),
             "finish_reason": choice.get("finish_reason"),
         }
         return [mended]
@@ -249,19 +262,19 @@ class EmbeddingMender:
         return engine_error(status, body)
 
 
-def chat_logprobs(logprobs: Any) -> Json | None:
-    """The engine's log probabilities with the schema's keys alone."""
+def chat_logprobs(logprobs: Any, *, tops: int) -> Json | None:
+    """The engine's log probabilities with the schema's keys and the alternatives that were asked for."""
     if not logprobs:
         return None
     entries = cast(list[Json], logprobs.get("content") or [])
-    return {"content": [_token(entry, with_top=True) for entry in entries], "refusal": None}
+    return {"content": [_token(entry, tops=tops) for entry in entries], "refusal": None}
 
 
-def legacy_logprobs(logprobs: Any, *, offset: int) -> Json | None:
+def legacy_logprobs(logprobs: Any, *, offset: int, tops: int) -> Json | None:
     """The engine writes completions' log probabilities as in chat; the API writes them as columns."""
     if not logprobs:
         return None
-    entries = [_token(entry, with_top=True) for entry in cast(list[Json], logprobs.get("content") or [])]
+    entries = [_token(entry, tops=tops) for entry in cast(list[Json], logprobs.get("content") or [])]
     offsets: list[int] = []
     for entry in entries:
         offsets.append(offset)
@@ -276,21 +289,23 @@ def legacy_logprobs(logprobs: Any, *, offset: int) -> Json | None:
     }
 
 
-def _token(entry: Json, *, with_top: bool) -> Json:
+def _token(entry: Json, *, tops: int) -> Json:
+    found = cast(list[Json], entry.get("top_logprobs") or [])[:tops]
+    return {**_token_logprob(entry), "top_logprobs": [_token_logprob(top) for top in found]}
+
+
+def _token_logprob(entry: Json) -> Json:
     logprob = entry.get("logprob")
-    token: Json = {
+    known = isinstance(logprob, int | float) and logprob > _LOGPROB_MIN
+    return {
         "token": entry.get("token") or "",
         "bytes": entry.get("bytes"),
-        "logprob": logprob if isinstance(logprob, int | float) and logprob > _LOGPROB_MIN else _LOGPROB_MIN,
+        "logprob": logprob if known else _LOGPROB_MIN,
     }
-    if with_top:
-        tops = cast(list[Json], entry.get("top_logprobs") or [])
-        token["top_logprobs"] = [_token(top, with_top=False) for top in tops]
-    return token
 
 
-def _chat_choice(index: int, delta: Json, *, logprobs: Any = None, finish: Any = None) -> Json:
-    return {"index": index, "delta": delta, "logprobs": chat_logprobs(logprobs), "finish_reason": finish}
+def _chat_choice(index: int, delta: Json, *, logprobs: Json | None = None, finish: Any = None) -> Json:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
 
 
 def _call_id() -> str:
