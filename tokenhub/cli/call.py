@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import click
@@ -23,6 +23,7 @@ from tokenhub.config import Settings
 from tokenhub.http.address import running_hub
 
 Json = dict[str, Any]
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Transport(Protocol):
@@ -68,8 +69,9 @@ def find_remote(settings: Settings) -> Remote | None:
     """
     key = settings.api_key or local_key(settings)
     if settings.url:
-        if not key:
-            raise click.UsageError("TOKENHUB_URL is set but TOKENHUB_API_KEY is not.")
+        here = (urlsplit(settings.url).hostname or "") in _LOOPBACK
+        if not settings.api_key and not (here and key):  # this machine's key is for this machine
+            raise click.UsageError("TOKENHUB_URL names another hub; set TOKENHUB_API_KEY to a key of it.")
         return Remote(settings.url.rstrip("/"), key)
     running = running_hub(settings)
     if running is None or not key or not _alive(running.pid):

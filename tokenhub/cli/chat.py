@@ -80,7 +80,7 @@ class Talk:
         if line is None:
             count = answer.usage.get("total_tokens")
             known = f"{count} tokens; " if count is not None else ""
-            return f"{known}not settled yet: hub ledger statement --request {answer.request_id}"
+            return f"{known}not settled yet: hub ledger show {answer.request_id}"
         prompt, completion = int(line["prompt_tokens"]), int(line["completion_tokens"])
         price = format_nano(int(line["amount_nano"]), currency=str(line.get("currency") or self.currency))
         return f"{prompt:,} in + {completion:,} out = {prompt + completion:,} tokens · {price} · {answer.request_id}"
@@ -133,16 +133,14 @@ def statement_line(remote: Remote, request_id: str) -> Json | None:
     until = time.monotonic() + SETTLED_WAIT_S
     while request_id and time.monotonic() < until:
         try:
-            _, envelope = remote.json(
-                "POST", "/api/commands/ledger.statement", {"request": request_id, "limit": 1}, timeout_s=5
+            status, envelope = remote.json(
+                "POST", "/api/commands/ledger.show", {"request_id": request_id}, timeout_s=5
             )
         except (NoAnswer, Undecided):
             return None
-        data = cast(Json, envelope.get("data") or {})
-        items = cast(list[Json], data.get("items") or [])
-        if items:
-            return items[0]
-        if not envelope.get("ok"):
+        if status == 200:
+            return cast(Json, envelope["data"]["line"])
+        if status != 404:  # this key may not read the books
             return None
         time.sleep(0.1)
     return None

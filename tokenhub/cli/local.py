@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tokenhub.cli.declared import registry
+from tokenhub.bootstrap.commands import registry
 from tokenhub.commands.door import Runtime, execute
 from tokenhub.commands.envelope import Envelope, Fault
 from tokenhub.config import Settings

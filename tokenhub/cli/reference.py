@@ -9,8 +9,9 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from tokenhub.bootstrap.app import build_app
+from tokenhub.bootstrap.commands import registry
 from tokenhub.cli import manifest
-from tokenhub.cli.declared import build_app, registry
 from tokenhub.cli.manifest_build import build
 from tokenhub.cli.reference_pages import pages
 from tokenhub.config import Settings

@@ -139,7 +139,7 @@ class NounGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """A bare noun means its default verb; flags after a bare noun are that verb's."""
-        default = _default(self.verbs)
+        default = None if ctx.resilient_parsing else _default(self.verbs)
         if default is not None and (
             not args or (args[0].startswith("-") and args[0] not in ("--help", "-h"))
         ):
