@@ -18,6 +18,8 @@ from tokenhub.ledger.buckets import Grant, Order
 from tokenhub.ledger.types import Need
 
 POLL_S = 0.03
+GROWTH_SHARE = 4
+"""A running stream waits a quarter as long as a new request: those that wait to grow hold what the others need."""
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +131,7 @@ class WaitingList:
             wanted=wanted,
             minimum=minimum,
             request_id=request_id,
-            deadline_ms=now_ms() + self._wait_ms,
+            deadline_ms=now_ms() + (self._wait_ms if hold is None else self._wait_ms // GROWTH_SHARE),
             done=self._loop.create_future(),
             hold=hold,
         )
