@@ -1,105 +1,124 @@
 """Settings: the only reader of the environment. Every field is `TOKENHUB_<NAME>` too.
 
 Built once in `bootstrap` and passed on. What an admin changes at run time is a table row, not a setting.
+A plain dataclass, because the gateway process reads it too and is kept small (docs/decisions/0004).
 """
 
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from tokenhub.kernel.errors import HubError
+
+PREFIX = "TOKENHUB_"
 
 
-class Settings(BaseSettings):
-    """Every setting, its default and its unit."""
+class InvalidSetting(HubError):
+    """A setting has a value that cannot be; `param` names the variable."""
 
-    model_config = SettingsConfigDict(env_prefix="TOKENHUB_", extra="ignore")
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_setting"
 
-    home: Path = Field(
-        default=Path("var"), description="Folder of all state; deleting it is a factory reset."
+
+class SettingInfo(NamedTuple):
+    """What documentation says of one setting."""
+
+    name: str
+    variable: str
+    default: object
+    description: str
+
+
+def _setting(
+    default: Any,
+    description: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {
+        "default": default,
+        "description": description,
+        "least": least,
+        "most": most,
+        "above": above,
+        "choices": choices,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, its default and its unit. Make one with `load_settings()` (environment) or by hand (tests)."""
+
+    home: Path = _setting(Path("var"), "Folder of all state; deleting it is a factory reset.")
+    host: str = _setting("127.0.0.1", "Address the public port listens on.")
+    port: int = _setting(8080, "The one public port; 0 picks a free one.", least=0, most=65535)
+    database_url: str = _setting(
+        "", "PostgreSQL URL (postgresql://user:password@host/database); empty means SQLite files in home."
     )
-    host: str = Field(default="127.0.0.1", description="Address the public port listens on.")
-    port: int = Field(default=8080, ge=0, le=65535, description="The one public port; 0 picks a free one.")
-    database_url: str = Field(
-        default="",
-        description="PostgreSQL URL (postgresql://user:password@host/database); empty means SQLite files in home.",
+    admin_key: str = _setting("", "First admin key, for scripted installs; empty means a generated one.")
+    url: str = _setting("", "Hub that the CLI talks to; empty means the one of this state folder.")
+    api_key: str = _setting("", "Key that the CLI uses; empty means `home/credentials`.")
+    model: str = _setting(
+        "qwen2.5-coder-0.5b-instruct",
+        "Model deployed at the first start: a catalogue name or a path to a GGUF file; `none` starts without.",
     )
-    admin_key: str = Field(
-        default="", description="First admin key, for scripted installs; empty means a generated one."
+    gateways: int = _setting(1, "Gateway processes that share the public port.", least=1, most=64)
+    durability: Literal["process", "full"] = _setting(
+        "process",
+        "`process` survives the death of any process; `full` also power loss (fsync per batch).",
+        choices=("process", "full"),
     )
-    url: str = Field(default="", description="Hub that the CLI talks to; empty means the one of this state folder.")
-    api_key: str = Field(default="", description="Key that the CLI uses; empty means `home/credentials`.")
-    model: str = Field(
-        default="qwen2.5-coder-0.5b-instruct",
-        description="Model deployed at the first start: a catalogue name or a path to a GGUF file; `none` starts without.",
+    currency: str = _setting("USD", "Currency of all prices, budgets and books (three capital letters).")
+    body_bytes_max: int = _setting(32 * 2**20, "Largest request body, in bytes.", least=1024)
+    connections_max: int = _setting(12_000, "Open client connections per gateway process.", least=1)
+    header_timeout_s: float = _setting(10.0, "Time to send complete request headers, in seconds.", above=0)
+    body_timeout_s: float = _setting(60.0, "Longest pause while sending a request body, in seconds.", above=0)
+    idle_timeout_s: float = _setting(
+        75.0, "Idle keep-alive time of a client connection, in seconds.", above=0
     )
-    gateways: int = Field(default=1, ge=1, le=64, description="Gateway processes that share the public port.")
-    durability: Literal["process", "full"] = Field(
-        default="process",
-        description="`process` survives the death of any process; `full` also power loss (fsync per batch).",
+    write_timeout_s: float = _setting(
+        60.0, "Longest time a client may take to accept bytes, in seconds.", above=0
     )
-    currency: str = Field(
-        default="USD", pattern="^[A-Z]{3}$", description="Currency of all prices, budgets and books."
+    connect_timeout_s: float = _setting(5.0, "Default time to connect to an upstream, in seconds.", above=0)
+    first_token_timeout_s: float = _setting(
+        300.0, "Default time to an upstream's first byte, in seconds.", above=0
     )
-    body_bytes_max: int = Field(default=32 * 2**20, ge=1024, description="Largest request body, in bytes.")
-    connections_max: int = Field(
-        default=12_000, ge=1, description="Open client connections per gateway process."
+    upstream_idle_timeout_s: float = _setting(
+        60.0, "Default pause between upstream bytes, in seconds.", above=0
     )
-    header_timeout_s: float = Field(
-        default=10.0, gt=0, description="Time to send complete request headers, in seconds."
+    hold_wait_s: float = _setting(
+        2.0, "How long a request near a cap waits for held tokens to come back before it is refused.", least=0
     )
-    body_timeout_s: float = Field(
-        default=60.0, gt=0, description="Longest pause while sending a request body, in seconds."
+    drain_timeout_s: float = _setting(
+        30.0, "Time that open answers get to finish at shutdown, in seconds.", above=0
     )
-    idle_timeout_s: float = Field(
-        default=75.0, gt=0, description="Idle keep-alive time of a client connection, in seconds."
+    engine_slots: int = _setting(4, "Parallel sequences of an embedded engine.", least=1, most=256)
+    engine_context: int = _setting(
+        8192, "Context of each sequence of an embedded engine, in tokens.", least=256
     )
-    write_timeout_s: float = Field(
-        default=60.0, gt=0, description="Longest time a client may take to accept bytes, in seconds."
-    )
-    connect_timeout_s: float = Field(
-        default=5.0, gt=0, description="Default time to connect to an upstream, in seconds."
-    )
-    first_token_timeout_s: float = Field(
-        default=300.0, gt=0, description="Default time to an upstream's first byte, in seconds."
-    )
-    upstream_idle_timeout_s: float = Field(
-        default=60.0, gt=0, description="Default pause between upstream bytes, in seconds."
-    )
-    hold_wait_s: float = Field(
-        default=2.0,
-        ge=0,
-        description="How long a request near a cap waits for held tokens to come back before it is refused.",
-    )
-    drain_timeout_s: float = Field(
-        default=30.0, gt=0, description="Time that open answers get to finish at shutdown, in seconds."
-    )
-    engine_slots: int = Field(
-        default=4, ge=1, le=256, description="Parallel sequences of an embedded engine."
-    )
-    engine_context: int = Field(
-        default=8192, ge=256, description="Context of each sequence of an embedded engine, in tokens."
-    )
-    engine_threads: int = Field(
-        default=0, ge=0, description="Threads of an embedded engine; 0 means one per core."
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least level that is logged."
+    engine_threads: int = _setting(0, "Threads of an embedded engine; 0 means one per core.", least=0)
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "Least level that is logged.", choices=("debug", "info", "warning", "error")
     )
 
-    @field_validator("home")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
-
-    @field_validator("database_url")
-    @classmethod
-    def _postgres_only(cls, value: str) -> str:
-        if value and not value.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
-            raise ValueError(
-                "TOKENHUB_DATABASE_URL must start with postgresql:// (leave it empty for SQLite)"
-            )
-        return value
+    def __post_init__(self) -> None:
+        """Check and normalise. Raises: InvalidSetting."""
+        object.__setattr__(self, "home", Path(self.home).expanduser().absolute())
+        for found in fields(self):
+            _check(found.name, getattr(self, found.name), found.metadata)
+        if self.database_url and not self.database_url.startswith(
+            ("postgresql://", "postgres://", "postgresql+psycopg://")
+        ):
+            raise _invalid("database_url", "must start with postgresql:// (leave it empty for SQLite)")
+        if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isupper()):
+            raise _invalid("currency", "must be three capital letters, for instance USD")
 
     @property
     def models_dir(self) -> Path:
@@ -125,3 +144,52 @@ class Settings(BaseSettings):
     def app_socket(self) -> Path:
         """Unix socket on which the app process listens."""
         return self.run_dir / "app.sock"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings of this process: the environment's values over the defaults. Raises: InvalidSetting."""
+    given = os.environ if environment is None else environment
+    return Settings(**{name: _parse(name, given[PREFIX + name.upper()]) for name in given_names(given)})
+
+
+def given_names(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Names of the settings that the environment gives (an empty variable counts as absent)."""
+    given = os.environ if environment is None else environment
+    return [found.name for found in describe() if given.get(found.variable)]
+
+
+def describe() -> list[SettingInfo]:
+    """Every setting, in order, for documentation and `hub config show`."""
+    return [
+        SettingInfo(
+            found.name, PREFIX + found.name.upper(), found.metadata["default"], found.metadata["description"]
+        )
+        for found in fields(Settings)
+    ]
+
+
+def _parse(name: str, text: str) -> Any:
+    default: Any = next(found.default for found in describe() if found.name == name)
+    try:
+        if isinstance(default, int):
+            return int(text)
+        if isinstance(default, float):
+            return float(text)
+    except ValueError:
+        raise _invalid(name, f"must be a number, not {text!r}") from None
+    return Path(text) if isinstance(default, Path) else text
+
+
+def _check(name: str, value: Any, rule: Mapping[str, Any]) -> None:
+    if rule["choices"] and value not in rule["choices"]:
+        raise _invalid(name, f"must be one of {', '.join(rule['choices'])}, not {value!r}")
+    if rule["least"] is not None and value < rule["least"]:
+        raise _invalid(name, f"must be at least {rule['least']}, not {value}")
+    if rule["most"] is not None and value > rule["most"]:
+        raise _invalid(name, f"must be at most {rule['most']}, not {value}")
+    if rule["above"] is not None and not value > rule["above"]:
+        raise _invalid(name, f"must be above {rule['above']}, not {value}")
+
+
+def _invalid(name: str, what: str) -> InvalidSetting:
+    return InvalidSetting(f"{PREFIX}{name.upper()} {what}.", param=PREFIX + name.upper())

@@ -1,6 +1,7 @@
 """Keys: one secret leads to one principal, and every way to end it ends it."""
 
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_first_run_happens_once(database: Database, settings: Settings, hub: fir
 
 
 def test_first_key_may_be_given(database: Database, settings: Settings) -> None:
-    given = settings.model_copy(update={"admin_key": "my-own-admin-key"})
+    given = replace(settings, admin_key="my-own-admin-key")
     with database.write("hub") as connection:
         made = first_run.ensure_first_run(connection, given, at_ms=T)
         assert made is not None and made.admin_key == "my-own-admin-key" and not made.generated
@@ -64,7 +65,7 @@ def test_first_key_may_be_given(database: Database, settings: Settings) -> None:
 
 
 def test_short_first_key_is_refused(database: Database, settings: Settings) -> None:
-    given = settings.model_copy(update={"admin_key": "abc"})
+    given = replace(settings, admin_key="abc")
     with pytest.raises(InvalidRequest), database.write("hub") as connection:
         first_run.ensure_first_run(connection, given, at_ms=T)
 

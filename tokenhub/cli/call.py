@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import click
 
+from tokenhub import config
 from tokenhub.cli.connection import NoAnswer, Remote, Undecided
 from tokenhub.cli.exits import exit_code
 from tokenhub.cli.manifest import Verb
@@ -46,14 +47,10 @@ def run_verb(
 
 def load_settings() -> Settings:
     """The settings. Raises: click.UsageError naming the variable that is wrong."""
-    from pydantic import ValidationError
-
     try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "TOKENHUB_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise click.UsageError(f"{name}: {first['msg']}.") from error
+        return config.load_settings()
+    except config.InvalidSetting as error:
+        raise click.UsageError(error.message) from error
 
 
 def transport(settings: Settings) -> Transport:

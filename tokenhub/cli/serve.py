@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import click
 
-from tokenhub.config import Settings
+from tokenhub.config import Settings, load_settings
 from tokenhub.kernel.errors import HubError
 
 _PR_SET_PDEATHSIG = 1
@@ -56,7 +56,7 @@ def _run(role: Callable[[Settings], None]) -> None:
     _die_with_supervisor()
     gc.set_threshold(50_000, 20, 100)
     try:
-        role(Settings())
+        role(load_settings())
     except HubError as error:
         click.echo(f"hub: {error.message}", err=True)
         sys.exit(1)

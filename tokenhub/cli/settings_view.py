@@ -8,7 +8,7 @@ import click
 from tokenhub.cli.call import load_settings
 from tokenhub.cli.render import table
 from tokenhub.cli.suggest import unknown
-from tokenhub.config import Settings
+from tokenhub.config import Settings, describe, given_names
 
 _HIDDEN = ("admin_key", "api_key")
 
@@ -47,15 +47,16 @@ def show(name: str | None = None, as_json: bool = False) -> None:
 
 def values(settings: Settings) -> list[dict[str, Any]]:
     """name, value (text, secrets masked), source (`environment` or `default`), variable, description."""
+    given = set(given_names())
     return [
         {
-            "name": name,
-            "value": _shown(name, getattr(settings, name)),
-            "source": "environment" if name in settings.model_fields_set else "default",
-            "variable": f"TOKENHUB_{name.upper()}",
-            "description": field.description,
+            "name": found.name,
+            "value": _shown(found.name, getattr(settings, found.name)),
+            "source": "environment" if found.name in given else "default",
+            "variable": found.variable,
+            "description": found.description,
         }
-        for name, field in Settings.model_fields.items()
+        for found in describe()
     ]
 
 

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import IO
 
 import click
-from pydantic import ValidationError
 
 from tokenhub.bootstrap.state import ensure_model, login_link, prepare_state, ready_model
 from tokenhub.cli.banner import print_banner
 from tokenhub.cli.progress import Progress
 from tokenhub.cli.supervisor import StopFlag, Supervisor, block_until, listen
-from tokenhub.config import Settings
+from tokenhub.config import Settings, load_settings
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import HubError
 
@@ -42,7 +41,7 @@ def up(no_model: bool) -> None:
     """Start, watch, stop."""
     flag = StopFlag()
     try:
-        settings = _settings()
+        settings = load_settings()
         with _only_one(settings) as lock:
             _start(settings, flag, lock, deploy=not no_model and settings.model != "none")
     except HubError as error:
@@ -50,15 +49,6 @@ def up(no_model: bool) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "TOKENHUB_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise CannotStart(f"{name}: {first['msg']}.") from error
 
 
 def _start(settings: Settings, flag: StopFlag, lock: IO[str], *, deploy: bool) -> None:
