@@ -74,7 +74,8 @@ class Books:
         """The newest bucket of a limit."""
         with self.database.read("ledger") as connection:
             row = connection.execute(
-                text("SELECT * FROM bucket WHERE limit_id = :id ORDER BY window_start_ms DESC"), {"id": limit.id}
+                text("SELECT * FROM bucket WHERE limit_id = :id ORDER BY window_start_ms DESC"),
+                {"id": limit.id},
             ).first()
         return dict(row._mapping) if row else {}
 
@@ -112,7 +113,9 @@ async def until(condition: Callable[[], bool], timeout_s: float = 5) -> None:
             await asyncio.sleep(0.01)
 
 
-async def hold(clerk: Clerk, path: object, wanted: int, minimum: int | None = None, request_id: str = "") -> Hold:
+async def hold(
+    clerk: Clerk, path: object, wanted: int, minimum: int | None = None, request_id: str = ""
+) -> Hold:
     """Authorize as a gateway does."""
     request_id = request_id or new_id("req")
     need = tokens(wanted)

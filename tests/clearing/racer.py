@@ -1,6 +1,6 @@
 """A process of the race: many tasks spend one budget through a clerk until they are refused.
 
-    python -m tests.clearing.racer HOME URL LIMIT_ID TASKS REQUESTS STYLE
+python -m tests.clearing.racer HOME URL LIMIT_ID TASKS REQUESTS STYLE
 """
 
 import asyncio

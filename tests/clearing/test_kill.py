@@ -41,7 +41,11 @@ async def test_kill_under_load(books: Books, kills: int) -> None:
     lost = {key: amount for key, amount in delivered.items() if booked.get(key, 0) < amount}
     assert not lost, f"{len(lost)} of {len(delivered)}"
     # A draft or capture may be written and not yet sent: never more than one step of each open stream.
-    over = {key: amount - delivered.get(key, 0) for key, amount in booked.items() if amount > delivered.get(key, 0)}
+    over = {
+        key: amount - delivered.get(key, 0)
+        for key, amount in booked.items()
+        if amount > delivered.get(key, 0)
+    }
     assert all(amount <= max(STEP, 300) for amount in over.values())
     assert len(over) <= 32 * kills
     bucket = books.bucket(limit)

@@ -18,7 +18,14 @@ async def test_the_last_token(books: Books, processes: int, style: str) -> None:
     """A budget for half of the requests: none over it, nothing held afterwards, at least 97 % of it used."""
     tasks = TASKS if processes == 1 else TASKS // 4 if style == "open" else TASKS
     limit = books.limit(processes * tasks * REQUESTS * USES // 2 + 7)
-    arguments = [str(books.settings.home), books.settings.database_url, limit.id, str(tasks), str(REQUESTS), style]
+    arguments = [
+        str(books.settings.home),
+        books.settings.database_url,
+        limit.id,
+        str(tasks),
+        str(REQUESTS),
+        style,
+    ]
     running = [
         subprocess.Popen([sys.executable, "-m", "tests.clearing.racer", *arguments], stdout=subprocess.PIPE)
         for _ in range(processes)

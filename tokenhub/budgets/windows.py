@@ -93,7 +93,7 @@ def check_window(window: Window) -> None:
         raise ValueError("a calendar window needs a length: minute, hour, day, week, month or year")
     if window.length_ms < 0:
         raise ValueError("the length of a window cannot be negative")
-    if window.kind == "anniversary" and not window.length:
+    if window.kind not in ("lifetime", "calendar"):
         length_ms(window)
     span_at(window, now_ms=0)
 

@@ -1,0 +1,163 @@
+"""After the fact: statements, proofs, corrections, conservation."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from tests.clearing.conftest import Books, an_event, hold, settled
+from tokenhub.budgets.types import Window
+from tokenhub.clearing.applied import mark_applied
+from tokenhub.clearing.corrections import correct
+from tokenhub.clearing.reconcile import post_residual, reconcile
+from tokenhub.clearing.statements import statement, statement_line
+from tokenhub.clearing.verify import verify
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.clock import now_ms
+from tokenhub.kernel.errors import Conflict, InvalidRequest, NotFound
+from tokenhub.ledger.store import balance, balances
+from tokenhub.metering.store import record_engine_count
+from tokenhub.metering.summary import UsageScope, summarize
+
+WHO = Principal("key_1", "org_1", None, None, "user_1", None, frozenset({"*"}), None, None, "", None)
+
+
+async def three_requests(books: Books) -> list[str]:
+    """req ids of three settled requests of 10, 20 and 30 tokens under a lifetime and a rolling limit."""
+    limits = [books.limit(1000), books.limit(1000, window=Window("rolling", "day"))]
+    clerk = await books.clerk()
+    path = clerk.path(limits)
+    ids: list[str] = []
+    for amount in (10, 20, 30):
+        held = await hold(clerk, path, 50)
+        clerk.capture(held, an_event(held.request_id, amount, user_id="user_1" if amount < 30 else "user_2"))
+        ids.append(held.request_id)
+        await asyncio.sleep(0.002)  # ids are ordered by the millisecond
+    await settled(clerk)
+    await books.close()
+    return ids
+
+
+async def test_statement_lines(books: Books) -> None:
+    ids = await three_requests(books)
+    with books.database.read("ledger") as connection:
+        line = statement_line(connection, ids[1])
+        assert line is not None and line.event.total_tokens == 20 and len(line.transfer_hash) == 64
+        assert statement_line(connection, "req_none") is None
+        everything = statement(connection, WHO)
+        assert [one.event.request_id for one in everything] == ids[::-1]
+        second = statement(connection, WHO, before=ids[2], limit=1)
+        assert [one.event.request_id for one in second] == [ids[1]]
+        own = statement(connection, replace(WHO, scopes=frozenset({"usage:read"})))
+        assert [one.event.request_id for one in own] == ids[1::-1]
+        assert statement(connection, replace(WHO, org_id="org_2")) == []
+
+
+async def test_summaries(books: Books) -> None:
+    await three_requests(books)
+    with books.database.read("ledger") as connection:
+        scope = UsageScope("org_1")
+        span = {"since_ms": now_ms() - 60_000, "until_ms": now_ms() + 60_000}
+        by_user = summarize(connection, scope, by="user", **span)
+        assert [(line.group, line.requests, line.total_tokens) for line in by_user] == [
+            ("user_1", 2, 30),
+            ("user_2", 1, 30),
+        ] or [line.total_tokens for line in by_user] == [30, 30]
+        days = summarize(connection, scope, by="day", **span)
+        assert sum(line.amount_nano for line in days) == 60 * 7
+        assert len(days[0].group) == 10
+
+
+async def test_correct_takes_a_charge_back(books: Books) -> None:
+    ids = await three_requests(books)
+    with books.database.write("ledger") as connection:
+        correct(connection, ids[2], reason="wrong model", actor="user_1", now_ms=now_ms())
+    with books.database.write("ledger") as connection, pytest.raises(Conflict):
+        correct(connection, ids[2], reason="again", actor="user_1", now_ms=now_ms())
+    with books.database.write("ledger") as connection, pytest.raises(NotFound):
+        correct(connection, "req_none", reason="no", actor="user_1", now_ms=now_ms())
+    with books.database.read("ledger") as connection:
+        assert {row[0] for row in connection.execute(text("SELECT used FROM bucket"))} == {30}
+        assert balance(connection, "delivered/TOK/org_1/tiny") == 30
+        assert balance(connection, "receivable/USD/org_1") == 30 * 7
+        line = statement_line(connection, ids[2])
+        assert line is not None and line.corrected_by
+    books.check()
+
+
+async def test_applied_tokens(books: Books) -> None:
+    ids = await three_requests(books)
+    with books.database.write("ledger") as connection:
+        mark_applied(connection, ids[2], applied_tokens=25, discarded_tokens=5)
+        mark_applied(connection, ids[2], applied_tokens=1, discarded_tokens=1)  # the first mark stands
+        with pytest.raises(InvalidRequest):
+            mark_applied(connection, ids[0], applied_tokens=11, discarded_tokens=0)
+        with pytest.raises(NotFound):
+            mark_applied(connection, "req_none", applied_tokens=1, discarded_tokens=0)
+    with books.database.read("ledger") as connection:
+        assert balance(connection, "applied/TOK/org_1/tiny") == 25
+        boot = reconcile(connection).boots[0]
+        assert (boot.delivered, boot.applied, boot.discarded, boot.unattributed) == (60, 25, 5, 30)
+    books.check()
+
+
+async def test_reconcile_against_the_engine(books: Books) -> None:
+    await three_requests(books)
+    with books.database.write("ledger") as connection:
+        record_engine_count(connection, "boot_1", at_ms=5, prompt_tokens=0, output_tokens=60)
+    with books.database.read("ledger") as connection:
+        found = reconcile(connection)
+        assert found.residual == 0 and found.broken_requests == ()
+    with books.database.write("ledger") as connection:
+        record_engine_count(connection, "boot_1", at_ms=6, prompt_tokens=0, output_tokens=75)
+        record_engine_count(connection, "boot_1", at_ms=4, prompt_tokens=0, output_tokens=1)  # late: ignored
+        line = reconcile(connection).boots[0]
+        assert line.output_residual == 15
+        assert post_residual(connection, line, actor="user_1", now_ms=7) is not None
+        assert reconcile(connection).residual == 0
+        assert post_residual(connection, reconcile(connection).boots[0], actor="user_1", now_ms=8) is None
+    books.check()
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        ("UPDATE usage_event SET output_tokens = output_tokens + 1 WHERE output_tokens = 30", "usage event"),
+        ("DELETE FROM usage_event WHERE output_tokens = 30", "usage event"),
+        ("UPDATE entry SET amount = amount + 1 WHERE account_id LIKE 'created/%'", "hash"),
+        ("UPDATE transfer SET memo = 'x' WHERE seq = 1", "hash"),
+        ("DELETE FROM transfer WHERE seq = 1", "no such transfer"),
+        ("UPDATE account SET balance = balance + 1 WHERE kind = 'created'", "balance"),
+        ("UPDATE bucket SET used = used + 1", "counts"),
+        ("UPDATE bucket SET held = held + 1", "leases"),
+        ("UPDATE chain SET seq = seq + 1", "chain head"),
+    ],
+)
+async def test_verify_names_any_damage(books: Books, damage: str, named: str) -> None:
+    await three_requests(books)
+    books.check()
+    with books.database.write("ledger") as connection:
+        connection.execute(text(damage))
+    with books.database.read("ledger") as connection:
+        findings = verify(connection)
+    assert any(named in finding for finding in findings), findings
+
+
+async def test_the_database_itself_refuses_to_pass_a_cap(books: Books) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    await three_requests(books)
+    for damage in ("used = ceiling + 1", "held = -1", "used = -1"):
+        with pytest.raises(IntegrityError), books.database.write("ledger") as connection:
+            connection.execute(text(f"UPDATE bucket SET {damage}"))
+
+
+async def test_trial_balance_is_zero(books: Books) -> None:
+    await three_requests(books)
+    with books.database.read("ledger") as connection:
+        sums: dict[str, int] = {}
+        for name, amount in balances(connection):
+            unit = name.split("/")[1]
+            sums[unit] = sums.get(unit, 0) + amount
+    assert sums == {"TOK": 0, "USD": 0}
