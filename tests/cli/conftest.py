@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -53,6 +54,7 @@ def hub(environment: Settings, capsys: pytest.CaptureFixture[str]) -> Hub:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main(arguments)
+        structlog.reset_defaults()
         shown = capsys.readouterr()
         return Ran(int(ended.value.code or 0), shown.out, shown.err)
 

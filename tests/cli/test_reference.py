@@ -7,7 +7,7 @@ from tokenhub.cli.manifest import load
 from tokenhub.cli.nouns import SECTIONS, SUMMARIES
 from tokenhub.cli.reference_errors import error_codes
 from tokenhub.cli.reference_pages import GATEWAY_ROUTES
-from tokenhub.config import Settings
+from tokenhub.config import describe
 from tokenhub.identity.scopes import SCOPES
 from tokenhub.maas.gateway import server
 
@@ -33,8 +33,8 @@ def test_every_command_is_documented_and_speaks_known_scopes() -> None:
 
 def test_every_setting_has_a_meaning() -> None:
     page = _page("settings.md")
-    for name, field in Settings.model_fields.items():
-        assert field.description and f"`TOKENHUB_{name.upper()}`" in page
+    for found in describe():
+        assert found.description and f"`{found.variable}`" in page
 
 
 def test_every_error_code_has_a_meaning() -> None:
