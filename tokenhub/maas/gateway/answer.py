@@ -5,6 +5,7 @@ from typing import Any, cast
 import msgspec
 
 from tokenhub.kernel.errors import HubError, UpstreamError
+from tokenhub.kernel.usage import Usage
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
 from tokenhub.maas.gateway.upstream import ResponseHead
@@ -68,12 +69,36 @@ class Collector:
         self.whole.fail(lost)
 
 
-class _Choice(msgspec.Struct):
+class _PromptDetails(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class _CompletionDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class _Counts(msgspec.Struct):
+    """A usage object as conforming upstreams write it."""
+
+    prompt_tokens: int
+    completion_tokens: int = 0
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
 class _Envelope(msgspec.Struct):
-    usage: dict[str, Any] | None = None
+    usage: _Counts | None = None
     choices: list[_Choice] | None = None
     timings: dict[str, Any] | None = None
 
@@ -85,38 +110,56 @@ _encode = msgspec.json.Encoder().encode
 
 def read_answer(body: bytes, meter: Meter, mender: Mender | None) -> bytes:
     """Counts into `meter`; the body as the client gets it. Raises: UpstreamError if it is not a JSON object."""
+    meter.touch()
     try:
         envelope = _envelope(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        envelope = _read_loosely(body)
-    meter.touch()
-    if envelope.timings is not None:
-        meter.see_timings(envelope.timings, 0)
-    if envelope.usage is not None:
-        meter.see_usage(envelope.usage)
-    for choice in envelope.choices or ():
-        if choice.finish_reason:
-            meter.finish = choice.finish_reason
-    if meter.usage is None and meter.counted_output < 0:
-        meter.events = len(body) // 16 if meter.request.endpoint != "embeddings" else 0
+        _read_loosely(body, meter)
+    else:
+        if envelope.timings is not None:
+            meter.see_timings(envelope.timings, 0)
+        if envelope.usage is not None:
+            _see_counts(envelope.usage, meter)
+        for choice in envelope.choices or ():
+            if choice.finish_reason:
+                meter.finish = choice.finish_reason
+    if meter.usage is None and meter.counted_output < 0 and meter.request.endpoint != "embeddings":
+        meter.events = len(body) // 16
     if mender is None:
         return body
     return _encode(mender.body(_object(body)))
 
 
-def _read_loosely(body: bytes) -> _Envelope:
-    """Where parts have unexpected types: the envelope without them."""
+def _see_counts(counts: _Counts, meter: Meter) -> None:
+    """The usual case by hand; anything else by the dialect's own reader."""
+    into, out = counts.prompt_tokens_details, counts.completion_tokens_details
+    cached = (into.cached_tokens if into is not None else counts.prompt_cache_hit_tokens) or 0
+    odd = counts.prompt_tokens < cached or cached < 0 or counts.completion_tokens < 0
+    odd = odd or (
+        into is not None and bool(into.cache_write_tokens or into.audio_tokens or into.image_tokens)
+    )
+    odd = odd or (out is not None and bool(out.reasoning_tokens or out.audio_tokens or out.image_tokens))
+    if odd:
+        meter.see_usage(msgspec.to_builtins(counts))
+        return
+    meter.usage = Usage(counts.prompt_tokens - cached, cached, 0, 0, counts.completion_tokens)
+    meter.counted_output = counts.completion_tokens
+
+
+def _read_loosely(body: bytes, meter: Meter) -> None:
+    """Where parts have unexpected types."""
     try:
         decoded = _object(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamError("The upstream's answer is not JSON.") from None
     usage, timings = as_mapping(decoded.get("usage")), as_mapping(decoded.get("timings"))
-    choices: list[_Choice] = []
-    for choice in cast(list[Any], decoded.get("choices") or []):
-        reason = cast(dict[str, Any], choice).get("finish_reason") if isinstance(choice, dict) else None
-        choices.append(_Choice(reason if isinstance(reason, str) else None))
-    return _Envelope(
-        usage=dict(usage) if usage is not None else None,
-        choices=choices,
-        timings=dict(timings) if timings is not None else None,
-    )
+    if timings is not None:
+        meter.see_timings(timings, 0)
+    if usage is not None:
+        meter.see_usage(usage)
+    choices = decoded.get("choices")
+    for choice in cast(list[Any], choices) if isinstance(choices, list) else []:
+        mapping = as_mapping(choice)
+        reason = mapping.get("finish_reason") if mapping is not None else None
+        if isinstance(reason, str):
+            meter.finish = reason

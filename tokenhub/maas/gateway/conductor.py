@@ -7,7 +7,6 @@ Runs on a `Strand`: it awaits signals that socket callbacks set. A client that g
 present `await`; `finally` closes the upstream at once and captures what was delivered.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from tokenhub.clearing.cells import Path
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import HubError, InvalidRequest, UpstreamError
 from tokenhub.maas.deployments.types import Deployment
@@ -31,12 +29,13 @@ from tokenhub.maas.gateway.admission import (
 from tokenhub.maas.gateway.answer import Collector, UpstreamLost, read_answer
 from tokenhub.maas.gateway.errors import ClientGone, from_upstream
 from tokenhub.maas.gateway.event_relay import EventRelay
-from tokenhub.maas.gateway.exchange import Exchange
+from tokenhub.maas.gateway.exchange import JSON, Exchange, header_block
 from tokenhub.maas.gateway.meter import Meter
 from tokenhub.maas.gateway.pool import Origin
 from tokenhub.maas.gateway.raw_relay import STREAM_HEADERS, RawRelay
 from tokenhub.maas.gateway.request import UPSTREAM_PATH, Endpoint, ParsedRequest
 from tokenhub.maas.gateway.sizing import size
+from tokenhub.maas.gateway.snapshot import KeyRoute
 from tokenhub.maas.gateway.strand import Strand
 from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
 from tokenhub.maas.gateway.upstream_adapter import PreparedRequest
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS_MAX = 3
 CLIENT_CLOSED = 499
-_JSON = (b"content-type", b"application/json")
 _log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 
@@ -58,20 +56,23 @@ async def conduct(server: "GatewayServer", exchange: Exchange, endpoint: Endpoin
         if exchange.method != b"POST":
             raise server.method_not_allowed("POST")
         principal = await authenticate(server, exchange.headers, at_ms=exchange.started_ms)
-        request = parse_request(endpoint, _body(exchange), request_id=exchange.request_id)
-        replay = await server.idempotency.enter(exchange, principal, request)
-        if replay:
+        body = _body(exchange)
+        request = parse_request(endpoint, body, request_id=exchange.request_id)
+        if b"idempotency-key" in exchange.headers and await server.idempotency.enter(
+            exchange, principal, body
+        ):
             return
         await _serve(server, exchange, principal, request)
     except HubError as error:
         exchange.fail(error)
     except ClientGone:
         exchange.status = exchange.status or CLIENT_CLOSED
-    except Exception:
+    except Exception:  # noqa: BLE001  # the edge of a request
         _log.exception("request_failed", request_id=exchange.request_id)
         exchange.fail(HubError("The hub failed to serve this request; its log says why."))
     finally:
-        server.idempotency.leave(exchange)
+        if exchange.recorder is not None:
+            server.idempotency.leave(exchange)
 
 
 def _body(exchange: Exchange) -> bytes:
@@ -89,12 +90,12 @@ class _Job:
     server: "GatewayServer"
     exchange: Exchange
     request: ParsedRequest
-    path: Path
+    route: KeyRoute
     meter: Meter
     admission: Admission
 
-    def quota_headers(self) -> list[tuple[bytes, bytes]]:
-        return self.server.clerk.quota_headers(self.path, self.exchange.started_ms)
+    def quota_headers(self) -> bytes:
+        return self.route.quota_headers(self.server.clerk, self.exchange.started_ms)
 
 
 async def _serve(
@@ -108,7 +109,8 @@ async def _serve(
         raise unavailable(request.model)
     price = snapshot.price_of(request.model, at_ms)
     bounds = size(request, deployment, price, at_ms=at_ms)
-    path = server.keeper.path(principal, request.model)
+    route = server.keeper.route(principal, request.model)
+    path = route.path
     try:
         admission = admit_fast(
             clerk, path, bounds, request_id=request.request_id, at_ms=at_ms
@@ -136,7 +138,7 @@ async def _serve(
         started_ms=at_ms,
         service_tier=bounds.service_tier,
     )
-    job = _Job(server, exchange, request, path, meter, admission)
+    job = _Job(server, exchange, request, route, meter, admission)
     status, delivered = 500, True
     try:
         await _run(job, deployments, deployment)
@@ -254,12 +256,12 @@ async def _whole(job: _Job, collector: Collector, prepared: PreparedRequest) -> 
     """An answer in one piece: captured, then sent."""
     body = read_answer(await collector.whole, job.meter, prepared.mender)
     _settle(job, status=200, delivered=True)
-    job.exchange.respond(200, [_JSON, *job.quota_headers()], body)
+    job.exchange.respond(200, JSON + job.quota_headers(), body)
 
 
 async def _stream(job: _Job, connection: UpstreamConnection, prepared: PreparedRequest) -> None:
     """A stream, relayed as it comes, or taken apart where something has to be done to it."""
-    exchange, headers = job.exchange, [*STREAM_HEADERS, *job.quota_headers()]
+    exchange, headers = job.exchange, STREAM_HEADERS + job.quota_headers()
     if job.request.stream and prepared.mender is None and job.admission.paid_tokens is None:
         relay = RawRelay(exchange, connection, job.meter, headers)
         connection.move_to(relay)
@@ -288,13 +290,13 @@ async def _stream(job: _Job, connection: UpstreamConnection, prepared: PreparedR
         return
     body = _encode(relay.assembly.body(relay.usage_object()))
     _settle(job, status=200, delivered=True)
-    exchange.respond(200, [_JSON, *_limited_by(job, relay), *job.quota_headers()], body)
+    exchange.respond(200, JSON + _limited_by(job, relay) + job.quota_headers(), body)
 
 
-def _limited_by(job: _Job, relay: EventRelay) -> list[tuple[bytes, bytes]]:
+def _limited_by(job: _Job, relay: EventRelay) -> bytes:
     """Names the limit that ended the answer early."""
     limit = job.admission.hold.refused_by
     if not relay.cut:
-        return []
+        return b""
     name = (limit.name or limit.id) if limit is not None else "budget"
-    return [(b"x-ath-limited-by", name.encode("ascii", "replace"))]
+    return header_block([(b"x-ath-limited-by", name.encode("ascii", "replace"))])

@@ -90,8 +90,8 @@ class ClientConnection(asyncio.Protocol):
         """Accepted."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-        peer = self.transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) and peer else ""
+        peer: object = self.transport.get_extra_info("peername")
+        self.peer = str(cast(tuple[object, ...], peer)[0]) if isinstance(peer, tuple) and peer else ""
         if not self.server.opened(self):
             return
         self._set_deadline(self.server.settings.header_timeout_s)

@@ -12,14 +12,13 @@ from tokenhub.ledger.types import Need, Unit
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.admission import authenticate
 from tokenhub.maas.gateway.errors import ClientGone
-from tokenhub.maas.gateway.exchange import Exchange
+from tokenhub.maas.gateway.exchange import JSON, Exchange
 from tokenhub.maas.gateway.strand import Strand
 
 if TYPE_CHECKING:
     from tokenhub.maas.gateway.server import GatewayServer
 
 METRICS_SCOPE = "admin"
-_JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
 _NOTHING = Need(0, 0, 0, 0)
 
@@ -57,7 +56,7 @@ def _health(server: "GatewayServer", exchange: Exchange) -> None:
             for name, deployments in server.keeper.current.deployments.items()
         },
     }
-    exchange.respond(200 if status == "ok" else 503, [_JSON], _encode(body))
+    exchange.respond(200 if status == "ok" else 503, JSON, _encode(body))
 
 
 async def _metrics(server: "GatewayServer", exchange: Exchange) -> None:
@@ -65,7 +64,7 @@ async def _metrics(server: "GatewayServer", exchange: Exchange) -> None:
         principal = await authenticate(server, exchange.headers, at_ms=exchange.started_ms)
         if not principal.allows(METRICS_SCOPE):
             raise PermissionDenied(f"This key may not read metrics; it lacks the scope `{METRICS_SCOPE}`.")
-    exchange.respond(200, [(b"content-type", b"text/plain; version=0.0.4")], server.metrics.render())
+    exchange.respond(200, b"content-type: text/plain; version=0.0.4\r\n", server.metrics.render())
 
 
 async def _models(server: "GatewayServer", exchange: Exchange) -> None:
@@ -76,7 +75,7 @@ async def _models(server: "GatewayServer", exchange: Exchange) -> None:
         if principal.models is None or name in principal.models
     }
     if exchange.path == b"/v1/models":
-        exchange.respond(200, [_JSON], _encode({"object": "list", "data": list(visible.values())}))
+        exchange.respond(200, JSON, _encode({"object": "list", "data": list(visible.values())}))
         return
     name = unquote_to_bytes(exchange.path[len(b"/v1/models/") :]).decode("utf-8", "replace")
     if name not in visible:
@@ -85,7 +84,7 @@ async def _models(server: "GatewayServer", exchange: Exchange) -> None:
             code="model_not_found",
             param="model",
         )
-    exchange.respond(200, [_JSON], _encode(visible[name]))
+    exchange.respond(200, JSON, _encode(visible[name]))
 
 
 def _model(name: str, deployment: Deployment) -> dict[str, Any]:
@@ -103,7 +102,7 @@ async def _quota(server: "GatewayServer", exchange: Exchange) -> None:
     asked = parse_qs(exchange.query.decode("ascii", "replace")).get("model", [""])
     exchange.respond(
         200,
-        [_JSON],
+        JSON,
         _encode({"object": "list", "data": await _limits(server, exchange, principal, asked[0])}),
     )
 
@@ -112,7 +111,7 @@ async def _limits(
     server: "GatewayServer", exchange: Exchange, principal: Principal, model: str
 ) -> list[dict[str, Any]]:
     clerk, at_ms = server.clerk, exchange.started_ms
-    path = server.keeper.path(principal, model)
+    path = server.keeper.route(principal, model).path
     hold = await Strand.wait(
         clerk.authorize(path, wanted=_NOTHING, minimum=_NOTHING, request_id=exchange.request_id, now_ms=at_ms)
     )

@@ -1,7 +1,7 @@
 """Errors of the data plane and their one rendering: the OpenAI error shape, headers included."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -128,13 +128,15 @@ def _read_error(body: bytes) -> tuple[str, str | None, str | None, str | None]:
         decoded: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return "", None, None, None
-    error: Any = decoded.get("error", decoded) if isinstance(decoded, dict) else None  # pyright: ignore[reportUnknownMemberType]
-    if isinstance(error, str):
-        return error[:1000], None, None, None
-    if not isinstance(error, dict):
-        return "", None, None, None
-    texts = [error.get(name) for name in ("message", "type", "param", "code")]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    found = [text if isinstance(text, str) else None for text in texts]  # pyright: ignore[reportUnknownVariableType]
+    outer = cast(dict[str, Any], decoded) if isinstance(decoded, dict) else {}
+    inner: Any = outer.get("error", outer)
+    if isinstance(inner, str):
+        return inner[:1000], None, None, None
+    error = cast(dict[str, Any], inner) if isinstance(inner, dict) else {}
+    found = [
+        value if isinstance(value, str) else None
+        for value in map(error.get, ("message", "type", "param", "code"))
+    ]
     return (found[0] or "")[:1000], found[1], found[2], found[3]
 
 

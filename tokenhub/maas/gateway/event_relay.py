@@ -39,7 +39,7 @@ class EventRelay:
         exchange: Exchange,
         connection: UpstreamConnection,
         meter: Meter,
-        headers: list[tuple[bytes, bytes]],
+        headers: bytes,
         *,
         mender: Mender | None,
         paid_tokens: int | None,
@@ -60,7 +60,7 @@ class EventRelay:
         self.cut = False
         """The hold could not grow: the answer ends here with `length`."""
         self.turn: Signal[Turn] = Signal()
-        self.tail = b""
+        self.tail: bytes = b""
         self.assembly: Assembly | None = None
         if not meter.request.stream:
             self.assembly = Assembly(chat=meter.request.endpoint == "chat.completions")
@@ -118,6 +118,7 @@ class EventRelay:
             self.cut = True
             self._connection.abort()
             self._meter.finish = "length"
+            self._meter.made = self._made()
             self._emit(self._cut_events())
             self._close()
             return
@@ -174,7 +175,12 @@ class EventRelay:
             self.turn.set("grow")
         elif self._ended and not self._waiting:
             if self._mender is not None:
-                self._emit(self._mender.finish())
+                last = self._mender.finish()
+                for event in last:
+                    usage = as_mapping(event.get("usage"))
+                    if usage is not None:
+                        self._meter.see_usage(usage)
+                self._emit(last)
             self._close()
 
     def _needs_more(self, event: Json) -> bool:
@@ -189,11 +195,14 @@ class EventRelay:
 
     def _count(self, event: Json) -> None:
         meter = self._meter
-        if not meter.received:
-            meter.touch()
+        meter.received = True
+        progress = as_mapping(event.get("prompt_progress"))
+        if progress is not None:
+            meter.see_progress(progress)
         choices = cast(list[Json], event.get("choices") or [])
         usage = as_mapping(event.get("usage"))
-        if usage is not None:
+        # A mender adds up what its upstream says in parts (one usage object per choice) and tells it in `finish`.
+        if usage is not None and self._mender is None:
             if choices and not (choices[0].get("finish_reason")):
                 meter.see_running_usage(usage)
             else:
@@ -203,6 +212,8 @@ class EventRelay:
             meter.see_timings(timings, int(choices[0].get("index") or 0) if choices else 0)
         if _is_content(event):
             meter.events += 1
+            if not meter.first_ms:
+                meter.touch()
         for choice in choices:
             if choice.get("finish_reason"):
                 meter.finish = str(choice["finish_reason"])
@@ -260,6 +271,20 @@ class EventRelay:
             {**head, "choices": [{"index": index, **part, "logprobs": None, "finish_reason": "length"}]}
             for index in sorted(seen - self._finished)
         ]
+
+    def _made(self) -> int:
+        """Output tokens made, those that wait here included."""
+        made = self._meter.output
+        for payload in self._waiting:
+            if payload != b"[DONE]":
+                event = _decode(payload)
+                timings = as_mapping(event.get("timings")) or {}
+                count = timings.get("predicted_n")
+                if isinstance(count, int) and self._meter.request.choices == 1:
+                    made = max(made, count)
+                else:
+                    made += _is_content(event)
+        return made
 
     def _close(self) -> None:
         if self.assembly is None:

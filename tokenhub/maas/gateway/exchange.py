@@ -1,22 +1,29 @@
 """One HTTP request and its answer, as the rest of the gateway sees them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
+from tokenhub.maas.gateway.chunks import unframed
 from tokenhub.maas.gateway.errors import ClientGone, error_body, error_event, error_headers
 from tokenhub.maas.gateway.strand import Strand
 
 if TYPE_CHECKING:
     from tokenhub.kernel.errors import HubError
     from tokenhub.maas.gateway.connection import ClientConnection
+    from tokenhub.maas.gateway.idempotency import Recorder
 
-Headers = Sequence[tuple[bytes, bytes]]
 
 STATUS_LINE: dict[int, bytes] = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
 CHUNK_END = b"0\r\n\r\n"
+JSON = b"content-type: application/json\r\n"
+
+
+def header_block(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they stand in a head: `name: value`, each line ended."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 class Valve(Protocol):
@@ -52,6 +59,7 @@ class Exchange:
         "method",
         "path",
         "query",
+        "recorder",
         "request_id",
         "responded",
         "started_ms",
@@ -60,6 +68,7 @@ class Exchange:
         "streamed_body",
         "target",
         "valve",
+        "whole",
     )
 
     def __init__(self, connection: "ClientConnection", target: bytes) -> None:
@@ -88,6 +97,10 @@ class Exchange:
         """The answer is chunked."""
         self.responded = False
         """The answer is complete."""
+        self.whole = False
+        """It ended as it should; false after an error in mid-answer."""
+        self.recorder: Recorder | None = None
+        """Takes a copy of the body (idempotency)."""
         self.strand: Strand | None = None
         self.valve: Valve | None = None
 
@@ -96,63 +109,71 @@ class Exchange:
         """The client is no longer there."""
         return self.connection.closed
 
-    def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        """The whole answer at once."""
+    def respond(self, status: int, headers: bytes, body: bytes = b"") -> None:
+        """The whole answer at once. `headers`: see `header_block`."""
         self.status = status
-        parts = [STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"content-length: %d\r\nx-request-id: %s\r\n" % (len(body), self.request_id.encode()))
-        if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        elif not self.http11:
-            parts.append(b"connection: keep-alive\r\n")
-        parts.append(self.connection.server.date_header)
-        if self.method != b"HEAD":
-            parts.append(body)
-        self._write(b"".join(parts))
+        connection = b"" if self.keep_alive and self.http11 else _CONNECTION[self.keep_alive]
+        head = b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b" % (
+            STATUS_LINE[status],
+            headers,
+            len(body),
+            self.request_id.encode(),
+            connection,
+            self.connection.server.date_header,
+        )
+        if self.recorder is not None:
+            self.recorder.add(body)
+        self.whole = True
+        self._write(head if self.method == b"HEAD" else head + body)
         self._done()
 
-    def begin(self, status: int, headers: Headers, first: bytes = b"", *, sized: bool = False) -> None:
+    def begin(self, status: int, headers: bytes, first: bytes = b"", *, sized: bool = False) -> None:
         """Status and headers of an answer that comes in parts. `first`: bytes already framed.
 
         `sized`: its length is in the headers or it has no body; else it is chunked.
         """
         self.status = status
         self.framed = self.http11 and not sized
+        if self.recorder is not None:
+            self.recorder.content_type = "text/event-stream; charset=utf-8"
+            self.recorder.add(unframed(first))
         if not self.http11 and not sized:
             self.keep_alive = False
-        parts = [STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"x-request-id: %s\r\n" % self.request_id.encode())
-        if self.framed:
-            parts.append(b"transfer-encoding: chunked\r\n")
-        if not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts += (self.connection.server.date_header, first)
-        self._write(b"".join(parts))
+        self._write(
+            b"%b%bx-request-id: %b\r\n%b%b%b%b"
+            % (
+                STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status,
+                headers,
+                self.request_id.encode(),
+                b"transfer-encoding: chunked\r\n" if self.framed else b"",
+                b"" if self.keep_alive and self.http11 else _CONNECTION[self.keep_alive],
+                self.connection.server.date_header,
+                first,
+            )
+        )
 
     def write(self, data: bytes) -> None:
         """Bytes of the answer, framed here."""
         if data:
+            if self.recorder is not None:
+                self.recorder.add(data)
             self._write(b"%x\r\n%b\r\n" % (len(data), data) if self.framed else data)
 
     def write_framed(self, data: bytes) -> None:
         """Whole chunks, framing included, as an upstream sent them. Only when `framed`."""
+        if self.recorder is not None:
+            self.recorder.add(unframed(data))
         self._write(data)
 
     def finish(self, data: bytes = b"") -> None:
         """The last bytes and the end of the answer, in one write."""
+        self.whole = True
+        if self.recorder is not None:
+            self.recorder.add(data)
         if self.framed:
             self._write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else CHUNK_END)
         elif data:
             self._write(data)
-        self._done()
-
-    def finish_framed(self, data: bytes) -> None:
-        """Whole chunks that include the last one."""
-        self._write(data)
         self._done()
 
     def fail(self, error: "HubError") -> None:
@@ -160,10 +181,11 @@ class Exchange:
         if self.responded or self.connection.closed:
             return
         if not self.status:
-            self.respond(error.status, error_headers(error), error_body(error))
+            self.respond(error.status, header_block(error_headers(error)), error_body(error))
             return
         self.keep_alive = False
         self.finish(error_event(error))
+        self.whole = False
 
     def abort(self) -> None:
         """Cut the connection: the answer cannot be completed and must not look complete."""
@@ -178,3 +200,6 @@ class Exchange:
     def _done(self) -> None:
         self.responded = True
         self.connection.exchange_done(self)
+
+
+_CONNECTION = {True: b"connection: keep-alive\r\n", False: b"connection: close\r\n"}

@@ -27,6 +27,7 @@ class Meter:
     """Counts of one request. The last of these wins: `usage`, the engine's running counts, counted events."""
 
     __slots__ = (
+        "_by_choice",
         "cached_tokens",
         "clerk",
         "counted_output",
@@ -35,6 +36,7 @@ class Meter:
         "finish",
         "first_ms",
         "hold",
+        "made",
         "price",
         "principal",
         "prompt_tokens",
@@ -44,7 +46,6 @@ class Meter:
         "service_tier",
         "started_ms",
         "usage",
-        "_by_choice",
     )
 
     def __init__(
@@ -79,6 +80,8 @@ class Meter:
         """Content events seen: an estimate of output tokens."""
         self.recorded = 0
         """Output tokens covered by the last checkpoint."""
+        self.made = 0
+        """Output tokens known to be made, also those that stayed here."""
         self.received = False
         """Something came from the upstream."""
         self.finish = ""
@@ -117,8 +120,15 @@ class Meter:
             self.cached_tokens = reused if isinstance(reused, int) else 0
             self.prompt_tokens = evaluated + self.cached_tokens
 
+    def see_progress(self, progress: Mapping[str, Any]) -> None:
+        """llama.cpp's `prompt_progress`: how much of the prompt has been read (`processed`), of it `cache` reused."""
+        processed, reused = progress.get("processed"), progress.get("cache")
+        if isinstance(processed, int):
+            self.prompt_tokens = processed
+            self.cached_tokens = min(reused, processed) if isinstance(reused, int) else 0
+
     def touch(self) -> None:
-        """The first byte of the answer is there."""
+        """The first token of the answer is there."""
         self.received = True
         self.first_ms = time.time_ns() // 1_000_000
 
@@ -144,8 +154,8 @@ class Meter:
                 image_input_tokens=usage.image_input_tokens,
             )
         event = self._event(usage, status=status, finish=self.finish or "stop")
-        event.created_tokens = created
-        event.undelivered_tokens = 0 if delivered else created
+        event.created_tokens = max(created, self.made)
+        event.undelivered_tokens = event.created_tokens - usage.completion_tokens
         self.clerk.capture(self.hold, event)
         return event
 

@@ -32,7 +32,7 @@ class Histogram:
 class _Model:
     """Series of one model."""
 
-    __slots__ = ("duration", "first", "finished", "input_tokens", "output_tokens", "undelivered")
+    __slots__ = ("duration", "finished", "first", "input_tokens", "output_tokens", "undelivered")
 
     def __init__(self) -> None:
         self.duration = Histogram()

@@ -6,7 +6,7 @@ import structlog
 
 from tokenhub.kernel.errors import HubError, Unavailable, UpstreamError
 from tokenhub.maas.gateway.errors import ClientGone
-from tokenhub.maas.gateway.exchange import Exchange
+from tokenhub.maas.gateway.exchange import Exchange, header_block
 from tokenhub.maas.gateway.strand import Signal, Strand
 from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
 
@@ -55,7 +55,7 @@ async def proxy(server: "GatewayServer", exchange: Exchange) -> None:
             exchange.fail(error)
     except ClientGone:
         pass
-    except Exception:
+    except Exception:  # noqa: BLE001  # the edge of a request
         _log.exception("proxied_request_failed", request_id=exchange.request_id)
         exchange.abort()
     finally:
@@ -157,7 +157,9 @@ class _ProxyRelay:
             if name not in _HOP_BY_HOP and name != b"x-request-id"
         ]
         bodiless = self._exchange.method == b"HEAD" or head.status in (204, 304)
-        self._exchange.begin(head.status, headers, sized=bodiless or b"content-length" in head.headers)
+        self._exchange.begin(
+            head.status, header_block(headers), sized=bodiless or b"content-length" in head.headers
+        )
 
     def on_framed(self, data: bytes, *, last: bool) -> None:
         """Never: `wants_framed` is false."""

@@ -1,25 +1,22 @@
 """A conforming stream, passed on as it comes: bytes in, the same bytes out, only usage and the tail looked at."""
 
 import re
-from typing import Any, cast
 
 import msgspec
 
 from tokenhub.kernel.errors import HubError
+from tokenhub.maas.gateway.chunks import unframed
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
 from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
 
 EVENT_BYTES_MAX = 16 * 2**20
-STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+STREAM_HEADERS = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+)
 _USAGE, _USAGE_SPACED = b'"usage":{', b'"usage": {'
 _FINISH = re.compile(rb'"finish_reason": ?"([a-z_]{1,32})"')
-_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
 _decode = msgspec.json.Decoder().decode
 
 
@@ -47,16 +44,16 @@ class RawRelay:
         exchange: Exchange,
         connection: UpstreamConnection,
         meter: Meter,
-        headers: list[tuple[bytes, bytes]],
+        headers: bytes,
     ) -> None:
         self._exchange = exchange
         self._connection = connection
         self._meter = meter
         self._headers = headers
         self._strip_usage = not meter.request.include_usage
-        self._rest = b""
+        self._rest: bytes = b""
         self.wants_framed = exchange.http11
-        self.tail = b""
+        self.tail: bytes = b""
         """Bytes to send last, unframed."""
         self.ended: Signal[None] = Signal()
         exchange.valve = self
@@ -77,7 +74,7 @@ class RawRelay:
     def on_framed(self, data: bytes, *, last: bool) -> None:
         """Whole events in whole chunks."""
         if last or data.find(_USAGE) >= 0 or data.find(_USAGE_SPACED) >= 0:
-            self._closely(_unframed(data), last=last)
+            self._closely(unframed(data), last=last)
             return
         meter = self._meter
         meter.events += data.count(b"\n\n")
@@ -150,7 +147,7 @@ class RawRelay:
         if start < 0:
             return False
         try:
-            decoded = as_mapping(cast(Any, _decode(event[start:])))
+            decoded = as_mapping(_decode(event[start:]))
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return False
         usage = as_mapping(decoded.get("usage")) if decoded is not None else None
@@ -166,19 +163,3 @@ class RawRelay:
         found = _FINISH.search(data)
         if found is not None:
             self._meter.finish = found.group(1).decode()
-
-
-def _unframed(data: bytes) -> bytes:
-    """The payload of aligned chunks (`upstream._aligned` has checked them)."""
-    parts: list[bytes] = []
-    at = 0
-    while True:
-        line = _SIZE_LINE.match(data, at)
-        if line is None:
-            break
-        length = int(line.group(1), 16)
-        parts.append(data[line.end() : line.end() + length])
-        at = line.end() + length + 2
-        if length == 0:
-            break
-    return b"".join(parts)

@@ -150,6 +150,13 @@ class StreamOptions(Struct):
     continuous_usage_stats: bool | None = None
 
 
+Messages = Annotated[
+    list[System | Developer | User | Assistant | ToolResult | FunctionResult],
+    Meta(min_length=1, max_length=16384),
+]
+Tools = Annotated[list[FunctionTool | CustomTool], Meta(max_length=1024)]
+
+
 class Sampling(Struct, forbid_unknown_fields=True, kw_only=True):
     """Fields that chat completions and completions share, extensions included."""
 
@@ -219,15 +226,12 @@ class Sampling(Struct, forbid_unknown_fields=True, kw_only=True):
 class ChatCompletion(Sampling, kw_only=True):
     """POST /v1/chat/completions."""
 
-    messages: Annotated[
-        list[System | Developer | User | Assistant | ToolResult | FunctionResult],
-        Meta(min_length=1, max_length=16384),
-    ]
+    messages: Messages
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
-    tools: Annotated[list[FunctionTool | CustomTool], Meta(max_length=1024)] | None = None
+    tools: Tools | None = None
     tool_choice: Literal["none", "auto", "required"] | Object | None = None
     parallel_tool_calls: bool | None = None
     functions: list[Named] | None = None
@@ -287,3 +291,28 @@ class Embedding(Struct, forbid_unknown_fields=True, kw_only=True):
     truncate_prompt_tokens: Integer | None = None
     priority: Integer | None = None
     add_special_tokens: bool | None = None
+
+
+class CommonChat(Struct, kw_only=True):
+    """The fields that nearly every chat request consists of: the same checks, decoded faster. See `COMMON_CHAT`."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    messages: Messages
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    max_tokens: Positive | None = None
+    max_completion_tokens: Positive | None = None
+    temperature: Temperature | None = None
+    top_p: Unit | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    seed: Integer | None = None
+    stop: Stop = None
+    user: Text | None = None
+    tools: Tools | None = None
+    tool_choice: Literal["none", "auto", "required"] | Object | None = None
+    response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+
+
+COMMON_CHAT = frozenset(CommonChat.__struct_fields__)

@@ -72,7 +72,7 @@ class GatewayServer:
         self.router = Router()
         self.clerk = Clerk(database, settings, owner_name=f"gateway-{index}", loop=loop)
         self.keeper = SnapshotKeeper(database, self.clerk)
-        self.idempotency = Idempotency()
+        self.idempotency = Idempotency(database, self.clerk.owner_id)
         self.metrics = Metrics(str(index))
         self.connections: set[ClientConnection] = set()
         self._adapters = adapters
@@ -86,6 +86,7 @@ class GatewayServer:
         """Everything but the listening sockets. Raises: SQLAlchemyError."""
         await self.clerk.start()
         await self.keeper.start()
+        self.idempotency.start()
         self.wheel.start()
         self._each_second()
 
@@ -103,6 +104,7 @@ class GatewayServer:
         while self.connections and self.loop.time() < until + 5:
             await asyncio.sleep(0.01)
         await self.keeper.close()
+        await self.idempotency.close()
         await self.clerk.close()
         self.pool.close()
         self.wheel.stop()

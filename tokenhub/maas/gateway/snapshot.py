@@ -22,6 +22,7 @@ from tokenhub.identity.types import Principal
 from tokenhub.kernel.clock import now_ms
 from tokenhub.maas.deployments.store import load_deployments
 from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.exchange import header_block
 from tokenhub.pricing.price import ZERO_PRICE, Price
 from tokenhub.pricing.store import load_prices
 
@@ -72,6 +73,24 @@ def load_revisions(database: Database) -> tuple[int, int]:
         return hub, revision.current(connection)
 
 
+class KeyRoute:
+    """The clerk's path of one key and one model, and its quota headers as last rendered."""
+
+    __slots__ = ("_block", "_headers", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._block = b""
+
+    def quota_headers(self, clerk: Clerk, at_ms: int) -> bytes:
+        """Rendered again only when the clerk made new ones."""
+        headers = clerk.quota_headers(self.path, at_ms)
+        if headers is not self._headers:
+            self._headers, self._block = headers, header_block(headers)
+        return self._block
+
+
 @dataclass(slots=True)
 class SnapshotKeeper:
     """Holds the current snapshot and the clerk's paths made from it."""
@@ -81,7 +100,7 @@ class SnapshotKeeper:
     current: Snapshot = EMPTY
     changed_at_s: float = 0.0
     """Loop time of the last check that succeeded."""
-    _paths: dict[tuple[str, str], Path] = field(default_factory=dict[tuple[str, str], Path])
+    _routes: dict[tuple[str, str], KeyRoute] = field(default_factory=dict[tuple[str, str], KeyRoute])
     _check: "asyncio.Task[None] | None" = None
     _poll: "asyncio.Task[None] | None" = None
 
@@ -97,13 +116,14 @@ class SnapshotKeeper:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    def path(self, principal: Principal, model: str) -> Path:
-        """The clerk's path of this key and model."""
+    def route(self, principal: Principal, model: str) -> KeyRoute:
+        """The path of this key and model."""
         key = (principal.key_id, model)
-        path = self._paths.get(key)
-        if path is None:
-            path = self._paths[key] = self.clerk.path(self.current.limits.limits_for(principal, model))
-        return path
+        route = self._routes.get(key)
+        if route is None:
+            limits = self.current.limits.limits_for(principal, model)
+            route = self._routes[key] = KeyRoute(self.clerk.path(limits))
+        return route
 
     async def check(self) -> None:
         """Reload now if a counter moved; callers at the same moment share one look."""
@@ -127,5 +147,5 @@ class SnapshotKeeper:
 
     def _install(self, snapshot: Snapshot) -> None:
         self.current = snapshot
-        self._paths = {}
+        self._routes = {}
         self.changed_at_s = asyncio.get_running_loop().time()

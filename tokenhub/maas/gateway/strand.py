@@ -96,11 +96,10 @@ class Strand:
             while True:
                 signal = coroutine.send(None) if error is None else coroutine.throw(error)
                 error, self._pending = self._pending, None
-                if error is None:
-                    if not signal.done:
-                        self._waiting = signal
-                        signal.attach(self._resume)
-                        return
+                if error is None and not signal.done:
+                    self._waiting = signal
+                    signal.attach(self._resume)
+                    return
         except StopIteration:
             self.finished = True
         except BaseException:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from tokenhub.kernel.errors import HubError, UpstreamError, UpstreamTimeout
+from tokenhub.maas.gateway.chunks import LAST, aligned
 from tokenhub.maas.gateway.errors import ClientGone
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ HEAD_BYTES_MAX = 64 * 1024
 WRITE_HIGH_WATER = 256 * 1024
 _FIELD = re.compile(rb"\r\n([^:\r\n\x00]+):[ \t]*([^\r\n\x00]*)")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?")
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\Z")
 _CHUNK_LINE_MAX = 1024
 
@@ -312,9 +312,9 @@ class UpstreamConnection(asyncio.Protocol):
         consumer = self._consumer
         assert consumer is not None
         if consumer.wants_framed and self._left == 0 and not self._buffer:
-            aligned = _aligned(data)
-            if aligned:
-                last = aligned == _LAST
+            found = aligned(data)
+            if found:
+                last = found == LAST
                 consumer.on_framed(data, last=last)
                 if last and self._consumer is not None:
                     self._end(clean=True)
@@ -390,24 +390,3 @@ class UpstreamConnection(asyncio.Protocol):
 
 class _Malformed(Exception):
     """The upstream broke HTTP."""
-
-
-_LAST = 2
-
-
-def _aligned(data: bytes) -> int:
-    """1: `data` is whole chunks, each ending with an event; `_LAST`: and the final chunk, nothing after; else 0."""
-    at, size = 0, len(data)
-    match = _CHUNK.match
-    while at < size:
-        line = match(data, at)
-        if line is None:
-            return 0
-        start = line.end()
-        length = int(line.group(1), 16)
-        if length == 0:
-            return _LAST if data[start:] == b"\r\n" else 0
-        at = start + length + 2
-        if data[at - 4 : at] != b"\n\n\r\n":
-            return 0
-    return 1 if at == size else 0

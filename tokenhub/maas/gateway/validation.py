@@ -12,7 +12,7 @@ import msgspec
 
 from tokenhub.kernel.errors import HubError, InvalidRequest
 from tokenhub.maas.gateway.request import Endpoint, ParsedRequest
-from tokenhub.maas.gateway.schema import ChatCompletion, Completion, Embedding
+from tokenhub.maas.gateway.schema import COMMON_CHAT, ChatCompletion, CommonChat, Completion, Embedding
 
 DEPTH_MAX = 128
 _BRACKETS_FREE = DEPTH_MAX
@@ -20,6 +20,7 @@ _REPEATS_CHECKED_BYTES = 32 * 1024
 """Larger bodies are not searched for repeated names; the last value counts, in our check and upstream alike."""
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_common_chat = msgspec.json.Decoder(CommonChat).decode
 _chat = msgspec.json.Decoder(ChatCompletion).decode
 _completion = msgspec.json.Decoder(Completion).decode
 _embedding = msgspec.json.Decoder(Embedding).decode
@@ -51,7 +52,8 @@ def parse_request(endpoint: Endpoint, body: bytes, *, request_id: str) -> Parsed
             _refuse_repeats(body, fields)
         match endpoint:
             case "chat.completions":
-                return _from_chat(_chat(body), fields, request_id)
+                decode = _common_chat if fields.keys() <= COMMON_CHAT else _chat
+                return _from_chat(decode(body), fields, request_id)
             case "completions":
                 return _from_completion(_completion(body), fields, request_id)
             case "embeddings":
@@ -63,8 +65,10 @@ def parse_request(endpoint: Endpoint, body: bytes, *, request_id: str) -> Parsed
         raise InvalidRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
 
 
-def _from_chat(asked: ChatCompletion, fields: dict[str, msgspec.Raw], request_id: str) -> ParsedRequest:
-    if asked.top_logprobs is not None and not asked.logprobs:
+def _from_chat(
+    asked: ChatCompletion | CommonChat, fields: dict[str, msgspec.Raw], request_id: str
+) -> ParsedRequest:
+    if isinstance(asked, ChatCompletion) and asked.top_logprobs is not None and not asked.logprobs:
         raise InvalidRequest(
             "`top_logprobs` needs `logprobs` set to true.", code="invalid_value", param="top_logprobs"
         )

@@ -1,0 +1,40 @@
+"""Chunked framing of whole blocks: is this block whole events in whole chunks, and what is inside."""
+
+import re
+
+_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
+LAST = 2
+
+
+def aligned(data: bytes) -> int:
+    """1: `data` is whole chunks, each ending with an event; `LAST`: and the final chunk, nothing after; else 0."""
+    at, size = 0, len(data)
+    match = _SIZE_LINE.match
+    while at < size:
+        line = match(data, at)
+        if line is None:
+            return 0
+        start = line.end()
+        length = int(line.group(1), 16)
+        if length == 0:
+            return LAST if data[start:] == b"\r\n" else 0
+        at = start + length + 2
+        if data[at - 4 : at] != b"\n\n\r\n":
+            return 0
+    return 1 if at == size else 0
+
+
+def unframed(data: bytes) -> bytes:
+    """The payload of aligned chunks (`aligned` has checked them)."""
+    parts: list[bytes] = []
+    at = 0
+    while True:
+        line = _SIZE_LINE.match(data, at)
+        if line is None:
+            break
+        length = int(line.group(1), 16)
+        parts.append(data[line.end() : line.end() + length])
+        at = line.end() + length + 2
+        if length == 0:
+            break
+    return b"".join(parts)
