@@ -78,28 +78,28 @@ def charges_of(
     events: Sequence[UsageEvent], paths: Mapping[str, Sequence[PathBucket]], returns: Mapping[str, int]
 ) -> dict[str, Charge]:
     """Sum what the events charge to each bucket."""
+    totals: dict[tuple[str, int], list[int]] = {}
+    for event in events:
+        key = (event.path_id, event.at_ms)
+        total = totals.get(key)
+        if total is None:
+            totals[key] = [event.total_tokens, 1, event.amount_nano, 0]
+        else:
+            total[0] += event.total_tokens
+            total[1] += 1
+            total[2] += event.amount_nano
     charges: dict[str, Charge] = {
         bucket_id: Charge(returned=amount) for bucket_id, amount in returns.items() if amount
     }
-    totals: dict[str, list[int]] = {}
-    for event in events:
-        path = paths[event.path_id]
-        if not path:
-            continue
-        total = totals.get(event.path_id)
-        if total is None:
-            total = totals[event.path_id] = [0, 0, 0, 0, 0]
-        total[0] += event.total_tokens
-        total[1] += 1
-        total[2] += event.amount_nano
-        for bucket_id, unit, step_ms in path:
+    for (path_id, at_ms), total in totals.items():
+        for bucket_id, unit, step_ms in paths[path_id]:
+            charge = charges.get(bucket_id)
+            if charge is None:
+                charge = charges[bucket_id] = Charge()
+            charge.used += total[unit]
             if step_ms:
-                charge = charges.setdefault(bucket_id, Charge())
-                step = charge.steps.setdefault(event.at_ms // step_ms * step_ms, [0, 0])
-                step[0] += amount_of(event, unit)
-    for path_id, total in totals.items():
-        for bucket_id, unit, _ in paths[path_id]:
-            charges.setdefault(bucket_id, Charge()).used += total[unit] if unit != Unit.CONCURRENCY else 0
+                step = charge.steps.setdefault(at_ms // step_ms * step_ms, [0, 0])
+                step[0] += total[unit]
     return charges
 
 

@@ -28,7 +28,7 @@ from tokenhub.ledger.buckets import BucketState, Grant, Order
 from tokenhub.ledger.types import BucketSpec
 from tokenhub.metering.types import UsageEvent
 
-BATCH_S = 0.025
+BATCH_S = 0.04
 BATCH_EVENTS = 2000
 RECALL_POLL_S = 0.075
 IDLE_WAIT_S = 1.0

@@ -95,9 +95,9 @@ class WaitingList:
         assert hold is not None
         return hold
 
-    async def join_growth(self, hold: Hold, extra: Need) -> bool:
+    async def join_growth(self, hold: Hold, extra: Need, minimum: Need) -> bool:
         """Wait for more of a hold; False if refused (`hold.refused_by` tells by which limit)."""
-        waiter = self._waiter(hold.path, extra, extra, hold.request_id, hold)
+        waiter = self._waiter(hold.path, extra, minimum, hold.request_id, hold)
         self.waiters.insert(0, waiter)
         try:
             return await self._result(waiter) is not None

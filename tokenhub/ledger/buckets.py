@@ -8,7 +8,7 @@ order, always before accounts and the chain head, so that transactions never dea
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from sqlalchemy.engine import Row
 
 from tokenhub.ledger.tables import bucket, lease, recall, subwindow
@@ -44,6 +44,17 @@ _ADD_SUBWINDOW = text(
 _RECALL = text(
     "INSERT INTO recall (bucket_id, owner_id, at_ms) VALUES (:bucket_id, :owner_id, :now_ms)"
     " ON CONFLICT (bucket_id, owner_id) DO UPDATE SET at_ms = excluded.at_ms"
+)
+
+
+_LOCK = (
+    select(bucket)
+    .where(bucket.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(bucket.c.id)
+    .with_for_update()
+)
+_LEASED = select(lease.c.bucket_id, lease.c.amount).where(
+    lease.c.owner_id == bindparam("owner_id"), lease.c.bucket_id.in_(bindparam("ids", expanding=True))
 )
 
 
@@ -301,8 +312,7 @@ def lock(connection: Connection, bucket_ids: Iterable[str]) -> Sequence[Row[tupl
     rows: list[Row[tuple[object, ...]]] = []
     for start in range(0, len(ids), 500):
         chunk = ids[start : start + 500]
-        query = select(bucket).where(bucket.c.id.in_(chunk)).order_by(bucket.c.id).with_for_update()
-        rows += connection.execute(query).all()
+        rows += connection.execute(_LOCK, {"ids": chunk}).all()
     return rows
 
 
@@ -318,11 +328,7 @@ def _leased(connection: Connection, owner_id: str, bucket_ids: Iterable[str]) ->
     ids = sorted(bucket_ids)
     found: dict[str, int] = {}
     for start in range(0, len(ids), 500):
-        rows = connection.execute(
-            select(lease.c.bucket_id, lease.c.amount).where(
-                lease.c.owner_id == owner_id, lease.c.bucket_id.in_(ids[start : start + 500])
-            )
-        )
+        rows = connection.execute(_LEASED, {"owner_id": owner_id, "ids": ids[start : start + 500]})
         found.update({row.bucket_id: row.amount for row in rows})
     return found
 

@@ -1,8 +1,10 @@
 """Owners: one boot of one process that may hold leases."""
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from tokenhub.ledger.tables import lease, owner, recall
+
+_STAMP = text("UPDATE owner SET batch = :serial WHERE id = :owner_id AND batch < :serial")
 
 
 def open_owner(
@@ -32,10 +34,7 @@ def stamp_batch(connection: Connection, owner_id: str, serial: int) -> bool:
 
     So a settlement whose commit was not acknowledged is tried again without being done twice.
     """
-    changed = connection.execute(
-        update(owner).where(owner.c.id == owner_id, owner.c.batch < serial).values(batch=serial)
-    )
-    return changed.rowcount == 1
+    return connection.execute(_STAMP, {"owner_id": owner_id, "serial": serial}).rowcount == 1
 
 
 def count_open(connection: Connection) -> int:

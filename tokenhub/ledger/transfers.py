@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text
 
 from tokenhub.kernel.ids import new_id
 from tokenhub.ledger.tables import chain, entry, transfer
@@ -24,6 +24,11 @@ _POST = text(
     " VALUES (:id, :kind, :unit, :holder, :amount, :now_ms)"
     " ON CONFLICT (id) DO UPDATE SET balance = account.balance + excluded.balance"
 )
+
+_HEAD = select(chain).where(chain.c.name == "books").with_for_update()
+_MOVE_HEAD = text("UPDATE chain SET seq = :seq, hash = :hash WHERE name = 'books'")
+_TRANSFER = insert(transfer)
+_ENTRY = insert(entry)
 
 
 class Account(NamedTuple):
@@ -86,7 +91,7 @@ def post(connection: Connection, item: Transfer, *, now_ms: int, transfer_id: st
                 for account, amount in entries
             ],
         )
-    head = connection.execute(select(chain).where(chain.c.name == "books").with_for_update()).one()
+    head = connection.execute(_HEAD).one()
     fields = {
         "id": posted_id,
         "seq": head.seq + 1,
@@ -102,10 +107,10 @@ def post(connection: Connection, item: Transfer, *, now_ms: int, transfer_id: st
     }
     lines = [(account.id, account.unit, amount) for account, amount in entries]
     digest = transfer_hash(fields, lines)
-    connection.execute(insert(transfer).values(**fields, hash=digest))
+    connection.execute(_TRANSFER, {**fields, "hash": digest})
     if lines:
         connection.execute(
-            insert(entry),
+            _ENTRY,
             [
                 {
                     "transfer_id": posted_id,
@@ -117,7 +122,7 @@ def post(connection: Connection, item: Transfer, *, now_ms: int, transfer_id: st
                 for seq, (account_id, unit, amount) in enumerate(lines)
             ],
         )
-    connection.execute(update(chain).where(chain.c.name == "books").values(seq=head.seq + 1, hash=digest))
+    connection.execute(_MOVE_HEAD, {"seq": head.seq + 1, "hash": digest})
     return posted_id
 
 

@@ -12,7 +12,7 @@ from tokenhub.metering.tables import usage_event
 from tokenhub.metering.types import EVENT_FIELDS, UsageEvent
 
 _COLUMNS = (*EVENT_FIELDS, "transfer_id")
-_CHUNKS = (256, 32, 1)
+_CHUNKS = (16, 4, 1)
 _VALUES = {
     size: f"INSERT INTO usage_event ({', '.join(_COLUMNS)}) VALUES "
     + ", ".join(["(" + ", ".join("?" * len(_COLUMNS)) + ")"] * size)
@@ -28,12 +28,13 @@ _encode = msgspec.json.Encoder().encode
 def insert_events(connection: Connection, events: Sequence[UsageEvent], *, transfer_id: str) -> None:
     """Write the events of one settlement, none of which may be there already.
 
-    One statement a chunk, not one a row: the thread that runs it then takes the interpreter lock once a chunk
-    and never makes the gateway's loop wait for it.
+    SQLite: sixteen rows a statement is the cheapest per row (measured: 5.9 us; 7.4 one by one, 34 from JSON) and
+    takes the interpreter lock a sixteenth as often. PostgreSQL: the whole batch as one JSON parameter.
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_RECORDSET, (transfer_id, _encode(events).decode()))
         return
+    cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy would cost 1 us a row
     start = 0
     for size in _CHUNKS:
         while len(events) - start >= size:
@@ -41,8 +42,9 @@ def insert_events(connection: Connection, events: Sequence[UsageEvent], *, trans
             for event in events[start : start + size]:
                 row += msgspec.structs.astuple(event)
                 row.append(transfer_id)
-            connection.exec_driver_sql(_VALUES[size], tuple(row))
+            cursor.execute(_VALUES[size], row)
             start += size
+    cursor.close()
 
 
 def known_requests(connection: Connection, request_ids: Iterable[str]) -> set[str]:
