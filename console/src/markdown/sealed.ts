@@ -66,6 +66,7 @@ export class SealedRenderer implements FrameWork {
     } while (this.ready.length && performance.now() < deadline);
     const left = this.ready.length > 0;
     this.done = this.final && !left;
+    this.host.toggleAttribute("data-rendered", this.done);
     if (!this.final) this.notBefore = performance.now() + (performance.now() - start) * REST_FACTOR;
     this.onRendered();
     return left;
