@@ -1,22 +1,61 @@
-"""The way in for HTTP behind the gateway: lists the routers, holds no logic."""
+"""The way in for HTTP behind the gateway: lists the routers and runs them on a Unix socket; no logic."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import contextlib
+import os
+from collections.abc import AsyncGenerator
 
+import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from tokenhub import __version__
+from tokenhub.assistant.api import build_router
+from tokenhub.bootstrap.app import build_assistant
+from tokenhub.bootstrap.commands import registry
+from tokenhub.bootstrap.logs import configure_logs
+from tokenhub.commands.api import router_of
+from tokenhub.config import Settings
+from tokenhub.db.engine import Database
+from tokenhub.http import sessions
+from tokenhub.http.console_files import console_router
 from tokenhub.http.conventions import install
 from tokenhub.http.state import HttpState
 
 
-def create_app(
-    state: HttpState,
-    *,
-    routers: list[APIRouter],
-    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
-) -> FastAPI:
-    """The app with `routers` in this order (the console's files, a catch-all, come last)."""
+def run_app(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    configure_logs(settings)
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    settings.app_socket.unlink(missing_ok=True)  # of an app that was killed
+    database = Database(settings)
+    try:
+        config = uvicorn.Config(
+            build_app(settings, database),
+            uds=str(settings.app_socket),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            timeout_keep_alive=120,
+            proxy_headers=True,
+            forwarded_allow_ips="*",  # only the gateway reaches the socket
+        )
+        os.umask(0o077)
+        uvicorn.Server(config).run()
+    finally:
+        database.close()
+
+
+def build_app(settings: Settings, database: Database) -> FastAPI:
+    """The composed app. The console's files, a catch-all, come last."""
+    assistant = build_assistant(settings, database)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
+        await assistant.runner.start()
+        try:
+            yield
+        finally:
+            await assistant.runner.close()
+
     app = FastAPI(
         title="Token Hub",
         version=__version__,
@@ -25,8 +64,9 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    install(app, state)
-    for router in (_health(), *routers):
+    install(app, HttpState(database=database, settings=settings))
+    assistant_router = build_router(assistant, default_model=settings.model, currency=settings.currency)
+    for router in (_health(), sessions.router, router_of(registry()), assistant_router, console_router()):
         app.include_router(router)
     return app
 

@@ -4,11 +4,13 @@
 """
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
 
+from tokenhub.bootstrap.logs import configure_logs
+from tokenhub.bootstrap.worker import Sweep, worker_parts
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.jobs.runner import run_jobs
@@ -21,13 +23,31 @@ RESTART_S = 1.0
 Part = Callable[[asyncio.Event], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """Something to do every `every_s` seconds, in a thread."""
+def main(settings: Settings) -> None:
+    """The worker role: run until SIGTERM or SIGINT."""
+    configure_logs(settings)
+    asyncio.run(_main(settings))
 
-    name: str
-    every_s: float
-    run: Callable[[], object]
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    database = Database(settings)
+    parts = worker_parts(settings, database)
+    try:
+        await run_worker(
+            settings,
+            database,
+            launchers=parts.launchers,
+            record_count=parts.record_count,
+            handlers=parts.handlers,
+            sweeps=parts.sweeps,
+            stop=stop,
+        )
+    finally:
+        database.close()
 
 
 async def run_worker(

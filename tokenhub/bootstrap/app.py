@@ -1,82 +1,20 @@
-"""The app role: commands, sessions, assistant and console files on a Unix socket behind the gateway."""
+"""Services of the app role: the assistant with its books, credentials and way to the gateway."""
 
-import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
-import uvicorn
-from fastapi import FastAPI
-
-from tokenhub.app import create_app
-from tokenhub.assistant.api import build_router
 from tokenhub.assistant.books import LedgerBooks
 from tokenhub.assistant.credentials import DelegatedKeys
 from tokenhub.assistant.runs import Runner
 from tokenhub.assistant.service import Assistant
-from tokenhub.bootstrap.commands import registry
-from tokenhub.bootstrap.logs import configure_logs
-from tokenhub.commands.api import router_of
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
-from tokenhub.http import sessions
-from tokenhub.http.console_files import console_router
-from tokenhub.http.state import HttpState
 from tokenhub.kernel.errors import Unavailable
 
 
-def run_app(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    configure_logs(settings)
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    settings.app_socket.unlink(missing_ok=True)  # of an app that was killed
-    database = Database(settings)
-    try:
-        config = uvicorn.Config(
-            build_app(settings, database),
-            uds=str(settings.app_socket),
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=3,
-            timeout_keep_alive=120,
-            proxy_headers=True,
-            forwarded_allow_ips="*",  # only the gateway reaches the socket
-        )
-        os.umask(0o077)
-        uvicorn.Server(config).run()
-    finally:
-        database.close()
-
-
-def build_app(settings: Settings, database: Database) -> FastAPI:
-    """The composed app."""
-    assistant = _assistant(settings, database)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
-        await assistant.runner.start()
-        try:
-            yield
-        finally:
-            await assistant.runner.close()
-
-    return create_app(
-        HttpState(database=database, settings=settings),
-        routers=[
-            sessions.router,
-            router_of(registry()),
-            build_router(
-                assistant,
-                default_model=settings.model,
-                currency=settings.currency,
-            ),
-            console_router(),
-        ],
-        lifespan=lifespan,
-    )
-
-
-def _assistant(settings: Settings, database: Database) -> Assistant:
+def build_assistant(settings: Settings, database: Database) -> Assistant:
+    """The assistant of this app process; start and close its `runner` with the app."""
     books = LedgerBooks(database)
     credentials = DelegatedKeys(database)
     gateway_url = gateway_url_of(settings)

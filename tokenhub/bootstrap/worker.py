@@ -1,37 +1,45 @@
-"""The worker role: engines, jobs and periodic sweeps."""
+"""The parts of the worker role: engines, jobs and periodic sweeps."""
 
-import asyncio
-import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from tokenhub.adapters.engines.llama_cpp_process import LlamaCppLauncher
 from tokenhub.adapters.handlers import job_handlers
-from tokenhub.bootstrap.logs import configure_logs
 from tokenhub.clearing.recovery import recover_dead_owners
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.identity.sessions import sweep as sweep_sessions
+from tokenhub.jobs.types import Handler
 from tokenhub.kernel.clock import now_ms
-from tokenhub.maas.deployments.engine import EngineCounts
+from tokenhub.maas.deployments.engine import EngineCounts, EngineLauncher
+from tokenhub.maas.deployments.supervisor import RecordCount
 from tokenhub.metering.store import record_engine_count
-from tokenhub.worker import Sweep
-from tokenhub.worker import run_worker as run
 
 RECOVER_EVERY_S = 5.0
 SESSIONS_EVERY_S = 600.0
 
 
-def run_worker(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT."""
-    configure_logs(settings)
-    asyncio.run(_main(settings))
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Something to do every `every_s` seconds, in a thread."""
+
+    name: str
+    every_s: float
+    run: Callable[[], object]
 
 
-async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    database = Database(settings)
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What the worker runs."""
+
+    launchers: Mapping[str, EngineLauncher]
+    record_count: RecordCount
+    handlers: Mapping[str, Handler]
+    sweeps: tuple[Sweep, ...]
+
+
+def worker_parts(settings: Settings, database: Database) -> WorkerParts:
+    """Engines of our own, jobs by kind, and what is done now and then."""
 
     def record(engine_boot: str, counts: EngineCounts) -> None:
         with database.write("ledger") as connection:
@@ -47,18 +55,12 @@ async def _main(settings: Settings) -> None:
         with database.write("hub") as connection:
             sweep_sessions(connection, at_ms=now_ms())
 
-    try:
-        await run(
-            settings,
-            database,
-            launchers={"llama.cpp": LlamaCppLauncher(settings.log_dir)},
-            record_count=record,
-            handlers=job_handlers(database, settings),
-            sweeps=(
-                Sweep("recover-books", RECOVER_EVERY_S, lambda: recover_dead_owners(database, settings)),
-                Sweep("end-sessions", SESSIONS_EVERY_S, end_sessions),
-            ),
-            stop=stop,
-        )
-    finally:
-        database.close()
+    return WorkerParts(
+        launchers={"llama.cpp": LlamaCppLauncher(settings.log_dir)},
+        record_count=record,
+        handlers=job_handlers(database, settings),
+        sweeps=(
+            Sweep("recover-books", RECOVER_EVERY_S, lambda: recover_dead_owners(database, settings)),
+            Sweep("end-sessions", SESSIONS_EVERY_S, end_sessions),
+        ),
+    )

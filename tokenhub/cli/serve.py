@@ -39,7 +39,7 @@ def gateway(index: int, listen_fd: int | None) -> None:
 )
 def app() -> None:
     """Runs until SIGTERM."""
-    from tokenhub.bootstrap.app import run_app
+    from tokenhub.app import run_app
 
     _run(run_app)
 
@@ -47,9 +47,9 @@ def app() -> None:
 @serve.command(help="Run the worker: engines, jobs and periodic sweeps.")
 def worker() -> None:
     """Runs until SIGTERM, then stops the engines it started."""
-    from tokenhub.bootstrap.worker import run_worker
+    from tokenhub.worker import main
 
-    _run(run_worker)
+    _run(main)
 
 
 def _run(role: Callable[[Settings], None]) -> None:
