@@ -1,6 +1,7 @@
 """The door: what every command gets, whatever it does."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -118,6 +119,14 @@ def test_an_idempotency_key_makes_a_retry_safe(do: Call, database: Database) -> 
     other = do("thing.make", {"name": "b"}, idempotency_key="k")
     assert other.error is not None and other.error.code == "idempotency_key_conflict"
     assert other.error.headers["x-should-retry"] == "false"
+
+
+def test_one_key_at_the_same_time_is_done_once(do: Call, database: Database) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: do("thing.make", {"name": "a"}, idempotency_key="k"), range(8)))
+    assert all(answer.ok for answer in answers) and len({answer.audit_id for answer in answers}) == 1
+    assert sum(not answer.replayed for answer in answers) == 1
+    assert _count(database, teams) == _count(database, audit["hub"]) == 1
 
 
 def test_a_failed_command_leaves_its_key_free(do: Call) -> None:

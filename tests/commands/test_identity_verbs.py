@@ -72,6 +72,8 @@ def test_a_member_sees_and_makes_only_their_own_keys(call: Call, database: Datab
     )
     for name, raw in refusals:
         assert call(name, raw, by=ana).error.status == 403, name
+    _data(call("key.create", {"name": "ana"}))  # another person's key of the same name hides nothing
+    assert _data(call("key.show", {"key": "ana"}, by=ana))["id"] == ana.key_id
     assert call("key.show", {"key": "admin"}, by=ana).error.status == 404
     assert call("key.revoke", {"key": "admin"}, by=ana).error.status == 404
 

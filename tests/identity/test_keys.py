@@ -1,6 +1,8 @@
 """Keys: one secret leads to one principal, and every way to end it ends it."""
 
+import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -20,6 +22,7 @@ from tokenhub.identity.keys import (
     revoke_key,
     rotate_key,
 )
+from tokenhub.identity.sweep import KEPT_MS, sweep
 from tokenhub.identity.types import CreatedKey
 from tokenhub.kernel.errors import InvalidRequest, NotFound, Unauthenticated
 
@@ -151,4 +154,21 @@ def test_session_by_key_ends_with_the_key(database: Database, hub: first_run.Fir
         revoke_key(connection, key.key_id, org_id=hub.org_id, at_ms=T)
         with pytest.raises(Unauthenticated):
             sessions.session_principal(connection, opened.token, at_ms=T)
-        assert sessions.sweep(connection, at_ms=T + sessions.SESSION_TTL_MS) == 1
+        assert sweep(connection, at_ms=T + KEPT_MS) == 0
+        assert sweep(connection, at_ms=T + KEPT_MS + 1) == 1  # the revoked key's secret
+        assert sweep(connection, at_ms=T + KEPT_MS + sessions.SESSION_TTL_MS + 1) == 1  # the session
+        assert sweep(connection, at_ms=T + KEPT_MS + sessions.SESSION_TTL_MS + 1) == 0
+
+
+def test_two_first_starts_at_once_make_one_organisation(database: Database, settings: Settings) -> None:
+    def start() -> first_run.FirstRun | None:
+        with database.write("hub") as connection:
+            return first_run.ensure_first_run(connection, settings, at_ms=T)
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [one for one in pool.map(lambda _: start(), range(4)) if one is not None]
+    assert len(made) == 1
+    with database.read("hub") as connection:
+        assert len(load_keys(connection, at_ms=T)) == 2
+        secret = json.loads((settings.home / "credentials").read_text())["key"]
+        assert authenticate(connection, secret, at_ms=T).allows("admin")

@@ -182,8 +182,9 @@ def _models(settings: Settings, *, full: bool) -> Finding:
                 "models", "mend", f"{path.name}: {problem}", f"Delete {path}; `hub up` fetches it anew."
             )
     size = sum(path.stat().st_size for path in files)
+    count = f"{len(files)} file" + ("s" if len(files) > 1 else "")
     checked = "hashes right" if full else "headers right; --full also hashes them"
-    return Finding("models", "ok", f"{len(files)} files, {_size(size)} ({checked})")
+    return Finding("models", "ok", f"{count}, {_size(size)} ({checked})")
 
 
 def _model_problem(path: Path, *, full: bool) -> str:

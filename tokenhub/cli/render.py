@@ -104,10 +104,13 @@ def display_width(text: str) -> int:
 
 
 def _card(data: Json, *, currency: str) -> str:
-    names = {name: heading(name).lower() for name in data}
+    names = {
+        name: heading(name).lower() for name in data if not (name.endswith("_nano") and name[:-5] in data)
+    }
     width = max((display_width(name) for name in names.values()), default=0)
     lines: list[str] = []
-    for name, value in data.items():
+    for name in names:
+        value = data[name]
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rows = cast(list[Json], value)
             lines += ["", names[name], table(rows, _short_columns(rows[0]), currency=currency)]

@@ -100,10 +100,7 @@ class VerbCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples as they are written."""
-        if self.epilog:
-            formatter.write_paragraph()
-            for line in self.epilog.splitlines():
-                formatter.write(line + "\n")
+        _write_epilog(self.epilog, formatter)
 
 
 class NounGroup(click.Group):
@@ -112,7 +109,13 @@ class NounGroup(click.Group):
     def __init__(self, noun: str, verbs: dict[str, Verb]) -> None:
         self.verbs = verbs
         summary = SUMMARIES.get(noun, ", ".join(verbs))
-        super().__init__(name=noun, help=summary + ".", short_help=summary, no_args_is_help=False)
+        examples = [line for verb in verbs.values() for line in verb.examples[:1]]
+        super().__init__(
+            name=noun,
+            help=summary + ".",
+            short_help=summary,
+            epilog="Examples:\n" + "\n".join(f"  {line}\n      {note}" for line, note in examples[:4]),
+        )
         self.invoke_without_command = _default(verbs) is not None
         self.no_args_is_help = not self.invoke_without_command
 
@@ -146,6 +149,10 @@ class NounGroup(click.Group):
             args = [default.verb, *args]
         return super().parse_args(ctx, args)
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples as they are written."""
+        _write_epilog(self.epilog, formatter)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Verbs with their summaries."""
         return [
@@ -153,6 +160,13 @@ class NounGroup(click.Group):
             for verb in self.verbs.values()
             if verb.verb.startswith(incomplete)
         ]
+
+
+def _write_epilog(epilog: str | None, formatter: click.HelpFormatter) -> None:
+    if epilog:
+        formatter.write_paragraph()
+        for line in epilog.splitlines():
+            formatter.write(line + "\n")
 
 
 def _default(verbs: dict[str, Verb]) -> Verb | None:

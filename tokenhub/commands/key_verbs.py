@@ -11,7 +11,6 @@ from tokenhub.commands.paging import PageArgs, PageResult
 from tokenhub.http.pagination import page
 from tokenhub.identity import directory
 from tokenhub.identity.directory import Project, ServiceAccount, Team, User
-from tokenhub.identity.errors import KeyNotFound
 from tokenhub.identity.key_listing import KeyEntry, KeyStatus, find_entry, list_keys
 from tokenhub.identity.keys import KeySpec, create_key, revoke_key, rotate_key
 from tokenhub.identity.scopes import SCOPES, may_grant
@@ -276,12 +275,9 @@ def _duration(text: str, *, param: str) -> int:
 
 
 def _mine(ctx: Context, named: str) -> KeyEntry:
-    """The key, if the caller may see it. Raises: NotFound."""
-    entry = find_entry(ctx.hub, ctx.principal.org_id, named, at_ms=ctx.now_ms)
-    own = entry.user_id is not None and entry.user_id == ctx.principal.user_id
-    if not (own or entry.id == ctx.principal.key_id or ctx.principal.allows("admin")):
-        raise KeyNotFound(f"No key {named!r}.", param="key")
-    return entry
+    """The key, if the caller may see it. Raises: KeyNotFound."""
+    principal = ctx.principal
+    return find_entry(ctx.hub, principal.org_id, named, at_ms=ctx.now_ms, visible_to=principal)
 
 
 def _view(entry: KeyEntry) -> KeyView:

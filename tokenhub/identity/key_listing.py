@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from tokenhub.identity.errors import KeyNotFound
 from tokenhub.identity.tables import api_keys, key_secrets, projects, service_accounts, teams, users
+from tokenhub.identity.types import Principal
 
 KeyStatus = Literal["live", "expired", "revoked", "disabled"]
 
@@ -57,11 +58,20 @@ def list_keys(
     return [_entry(row, at_ms) for row in connection.execute(query)]
 
 
-def find_entry(connection: Connection, org_id: str, named: str, *, at_ms: int) -> KeyEntry:
-    """The key with this id, shown prefix or (if only one has it) name. Raises: NotFound."""
+def find_entry(
+    connection: Connection, org_id: str, named: str, *, at_ms: int, visible_to: Principal
+) -> KeyEntry:
+    """The key with this id, shown prefix or (if only one has it) name, among those that the caller may see:
+    their own, or with the scope admin the organisation's. Raises: KeyNotFound.
+    """
     query = _query(org_id).where(
         or_(api_keys.c.id == named, api_keys.c.name == named, _newest_prefix() == named)
     )
+    if not visible_to.allows("admin"):
+        own = [api_keys.c.id == visible_to.key_id]
+        if visible_to.user_id is not None:
+            own.append(api_keys.c.user_id == visible_to.user_id)
+        query = query.where(or_(*own))
     entries = [_entry(row, at_ms) for row in connection.execute(query.limit(20))]
     exact = [entry for entry in entries if entry.id == named]
     live = [entry for entry in entries if entry.status == "live" and not entry.app]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, or_, select, update
 
 from tokenhub.db import revision
 from tokenhub.identity.errors import KeyNotFound
@@ -162,7 +162,11 @@ def load_keys(connection: Connection, *, at_ms: int | None = None) -> list[KeyRe
     because a key that expires changes no revision.
     """
     at_ms = now_ms() if at_ms is None else at_ms
-    rows = connection.execute(_secrets_query())
+    ahead = [
+        or_(column.is_(None), column > at_ms)
+        for column in (api_keys.c.expires_at_ms, key_secrets.c.expires_at_ms)
+    ]
+    rows = connection.execute(_secrets_query().where(api_keys.c.revoked_at_ms.is_(None), *ahead))
     return [_record(row) for row in rows if _dead(row, at_ms) is None]
 
 

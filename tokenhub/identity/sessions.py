@@ -7,7 +7,7 @@ so that what a person does in the console has a place in the books. Only hashes 
 from dataclasses import dataclass
 from secrets import token_urlsafe
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from tokenhub.db import revision
 from tokenhub.identity.errors import UserNotFound
@@ -101,17 +101,6 @@ def close_session(connection: Connection, token: str, *, at_ms: int) -> None:
     own = (api_keys.c.id == key_id) & (api_keys.c.app == "console")
     if key_id and connection.execute(update(api_keys).where(own).values(revoked_at_ms=at_ms)).rowcount:
         revision.bump(connection)
-
-
-def sweep(connection: Connection, *, at_ms: int) -> int:
-    """Delete expired sessions and used or expired login tokens; returns how many rows went."""
-    gone = connection.execute(delete(console_sessions).where(console_sessions.c.expires_at_ms <= at_ms))
-    used = connection.execute(
-        delete(login_tokens).where(
-            or_(login_tokens.c.expires_at_ms <= at_ms, login_tokens.c.used_at_ms.is_not(None))
-        )
-    )
-    return gone.rowcount + used.rowcount
 
 
 def _open(connection: Connection, key_id: str, *, at_ms: int) -> OpenedSession:
