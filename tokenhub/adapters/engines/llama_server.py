@@ -15,6 +15,9 @@ import sys
 import threading
 from typing import Any
 
+# How long a thread of the engine spins at a barrier before it sleeps. The runtime's default (milliseconds) makes
+# the engine ten times slower as soon as anything else wants a core; measured in docs/reference/engine-notes.md.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # The wheel is an extension without types.
 xllamacpp: Any = importlib.import_module("xllamacpp")
 
@@ -25,9 +28,11 @@ _POOLING = {
     "cls": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_CLS,
     "last": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_LAST,
 }
-BATCH_CPU = 32
-"""Prompt tokens processed between two looks at the clients, without a GPU: a client that goes away in mid-prompt
-is noticed after one batch, which must stay well below half a second (measured: docs/reference/engine-notes.md)."""
+BATCH_S = 0.21
+"""Longest a batch of a prompt may take without a GPU, in seconds. A client that goes away in mid-prompt is noticed
+between two batches, at the second at the latest (measured: docs/reference/engine-notes.md)."""
+BYTES_PER_THREAD_S = 27.5e9
+"""Tokens per second and thread, times the model's bytes, of a 4-bit model on a server core with AVX2."""
 BATCH_GPU = 512
 
 
@@ -64,7 +69,7 @@ def _params(spec: dict[str, Any]) -> Any:
     params.chat_template = spec["template"]
     params.embedding = spec["embedding"]
     params.pooling_type = _POOLING[spec["pooling"]]
-    batch = BATCH_GPU if gpu else BATCH_CPU
+    batch = BATCH_GPU if gpu else _batch(os.path.getsize(spec["model_path"]), spec["threads"])
     # An embedding's input must fit one batch; a chat's prompt is processed in several.
     params.n_batch = params.n_ubatch = min(spec["context_tokens"], 2048) if spec["embedding"] else batch
     params.endpoint_metrics = True
@@ -77,6 +82,12 @@ def _params(spec: dict[str, Any]) -> Any:
     params.cache_ram_mib = spec["cache_mib"]
     params.verbosity = 1
     return params
+
+
+def _batch(model_bytes: int, threads: int) -> int:
+    """Prompt tokens of one batch, a multiple of 8, that take about `BATCH_S`."""
+    tokens = BATCH_S * BYTES_PER_THREAD_S * threads / model_bytes
+    return max(8, min(BATCH_GPU, round(tokens / 8) * 8))
 
 
 def _devices() -> list[dict[str, Any]]:

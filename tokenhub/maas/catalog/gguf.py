@@ -124,7 +124,10 @@ def _string(handle: BinaryIO) -> str:
     length = _unpack(handle, "<Q")
     if length > _STRING_BYTES_MAX:
         raise NotGguf("The GGUF header is damaged; download the file again.", param="path")
-    return handle.read(length).decode("utf-8", errors="replace")
+    raw = handle.read(length)
+    if len(raw) < length:
+        raise NotGguf("The GGUF header ends early; download the file again.", param="path")
+    return raw.decode("utf-8", errors="replace")
 
 
 def _unpack(handle: BinaryIO, layout: str) -> int:
