@@ -8,7 +8,7 @@ from tokenhub.adapters.handlers import job_handlers
 from tokenhub.clearing.recovery import recover_dead_owners
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
-from tokenhub.identity.sessions import sweep as sweep_sessions
+from tokenhub.identity.sweep import sweep as sweep_sessions
 from tokenhub.jobs.types import Handler
 from tokenhub.kernel.clock import now_ms
 from tokenhub.maas.deployments.engine import EngineCounts, EngineLauncher

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from tokenhub.bootstrap.app import build_app
+from tokenhub.app import build_app
 from tokenhub.bootstrap.commands import registry
 from tokenhub.cli import manifest
 from tokenhub.cli.manifest_build import build
