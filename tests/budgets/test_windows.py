@@ -106,5 +106,5 @@ def test_anchored_lifetime_and_rolling() -> None:
     ],
 )
 def test_unusable_windows_are_refused(window: Window) -> None:
-    with pytest.raises(ValueError, match="window|time zone"):
+    with pytest.raises(ValueError, match=r"window|time zone"):
         check_window(window)

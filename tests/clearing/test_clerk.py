@@ -5,6 +5,7 @@ import errno
 import os
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from tests.clearing.conftest import Books, an_event, hold, settled, tokens, until
 from tokenhub.budgets.store import remove_limit, set_limit
@@ -336,3 +337,79 @@ def _held(books: Books) -> int:
 
     with books.database.read("ledger") as connection:
         return connection.execute(text("SELECT sum(held) FROM bucket")).scalar_one()
+
+
+async def test_database_down_refuses_new_work_and_loses_nothing(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = books.limit(1000)
+    clerk = await books.clerk()
+    path = clerk.path([limit])
+    held = await hold(clerk, path, 100)
+
+    def down(name: str) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("the database is down"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(books.database, "write", down)
+        clerk.capture(held, an_event(held.request_id, 60))
+        with pytest.raises(Unavailable, match="database"):
+            await hold(clerk, path, 900)
+        await asyncio.sleep(0.2)
+        assert clerk.stats().backlog == 1
+    await settled(clerk)
+    assert books.bucket(limit)["used"] == 60
+    await books.close()
+    books.check()
+
+
+async def test_a_full_backlog_refuses(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokenhub.clearing.clerk.BACKLOG_MAX", 3)
+    clerk = await books.clerk()
+    path = clerk.path([])
+
+    def down(name: str) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("the database is down"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(books.database, "write", down)
+        for number in range(5):
+            held = clerk.try_authorize(path, tokens(1), f"req_{number}", now_ms())
+            assert held is not None
+            clerk.capture(held, an_event(held.request_id, 1))
+        await until(lambda: clerk.try_authorize(path, tokens(1), "req_x", now_ms()) is None)
+        with pytest.raises(Unavailable, match="database"):
+            await hold(clerk, path, 1)
+    await settled(clerk)
+    clerk.void(await hold(clerk, path, 1))
+    await books.close()
+    assert books.count("usage_event") == 5
+
+
+async def test_quota_headers(books: Books) -> None:
+    limits = [
+        books.limit(1000, name="Ana's year", window=Window("calendar", "year")),
+        books.limit(60, Unit.REQUESTS, name="rpm", window=Window("rolling", "minute")),
+    ]
+    clerk = await books.clerk()
+    path = clerk.path(limits)
+    held = await hold(clerk, path, 100)
+    clerk.capture(held, an_event(held.request_id, 40))
+    await settled(clerk)
+    headers = dict(clerk.quota_headers(path, now_ms()))
+    assert headers[b"x-ath-quota-ana-s-year-limit"] == b"1000"
+    assert headers[b"x-ath-quota-ana-s-year-used"] == b"40"
+    assert int(headers[b"x-ath-quota-ana-s-year-reset"]) > 0
+    assert headers[b"x-ratelimit-remaining-tokens"] == b"960"
+    assert headers[b"x-ratelimit-limit-requests"] == b"60"
+    assert headers[b"x-ratelimit-remaining-requests"] == b"59"
+
+
+async def test_shutdown_posts_the_last_checkpoint_of_an_open_stream(books: Books) -> None:
+    limit = books.limit(1000)
+    clerk = await books.clerk()
+    held = await hold(clerk, clerk.path([limit]), 100)
+    clerk.checkpoint(held, an_event(held.request_id, 33))
+    await books.close()
+    assert (books.bucket(limit)["used"], books.bucket(limit)["held"]) == (33, 0)
+    books.check()

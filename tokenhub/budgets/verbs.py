@@ -67,7 +67,8 @@ class BudgetCreate(Model):
     )
     kind: Literal["calendar", "anniversary", "anchored", "rolling"] | None = Field(
         default=None,
-        description="How windows follow each other: by the calendar, from `anchor_ms`, from the first use, or rolling.",
+        description="How windows follow each other: by the calendar, from `anchor_ms`, from the first use, or rolling"
+        " (the default for `minute` and lengths such as `5h`).",
     )
     tz: str = Field(
         default="UTC", description="Time zone of calendar and anniversary windows, such as Europe/Paris."

@@ -45,7 +45,7 @@ def format_amount(amount: int, unit: Unit, *, currency: str) -> str:
 
 
 def parse_window(length: str, *, kind: WindowKind | None, tz: str, anchor_ms: int) -> Window:
-    """`lifetime`, `month`, `5h` and so on; without a kind, named lengths are calendar and others rolling.
+    """`lifetime`, `month`, `5h` and so on. Without a kind, hours and longer names are by the calendar, others rolling.
 
     Raises: InvalidRequest.
     """
@@ -53,7 +53,9 @@ def parse_window(length: str, *, kind: WindowKind | None, tz: str, anchor_ms: in
         return Window()
     named = _LENGTHS.get(length)
     if named is not None:
-        return Window(kind or "calendar", named, tz=tz, anchor_ms=anchor_ms)
+        return Window(
+            kind or ("rolling" if named == "minute" else "calendar"), named, tz=tz, anchor_ms=anchor_ms
+        )
     found = re.fullmatch(r"(\d+)([smhd])", length)
     if found is None or kind == "calendar":
         raise InvalidRequest(

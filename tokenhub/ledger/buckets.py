@@ -14,6 +14,7 @@ from sqlalchemy.engine import Row
 from tokenhub.ledger.tables import bucket, lease, recall, subwindow
 from tokenhub.ledger.types import BucketSpec
 
+_SHORT_MS = 3_600_000
 LEASE_REQUESTS = 1024
 """Far from the cap a lease covers at most this many requests of the size that asked for it."""
 
@@ -289,6 +290,16 @@ def states(connection: Connection, limit_ids: Sequence[str], *, now_ms: int) -> 
             window_start_ms=row.window_start_ms,
         )
     return found
+
+
+def prune(connection: Connection, *, before_ms: int) -> int:
+    """Forget short windows (up to an hour) that ended before then; returns how many. Nothing else counts on them."""
+    short = bucket.c.window_end_ms - bucket.c.window_start_ms <= _SHORT_MS
+    gone = connection.execute(
+        delete(bucket).where(bucket.c.window_end_ms < before_ms, short, bucket.c.held == 0)
+    )
+    connection.execute(delete(recall).where(recall.c.at_ms < before_ms))
+    return gone.rowcount
 
 
 def request_recall(connection: Connection, owner_id: str, bucket_ids: Iterable[str], *, now_ms: int) -> None:
