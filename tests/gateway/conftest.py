@@ -140,7 +140,8 @@ async def running(settings: Settings, **options: Any) -> AsyncIterator[Hub]:
     key_id, org_id, user_id = seed(database, settings, upstream_port, **options)
     if adapter:
         with database.write("hub") as hub:
-            hub.execute(deployments.update().values(adapter=adapter))
+            own = {"provider_id": None, "base_url": f"http://127.0.0.1:{upstream_port}/v1", "engine_boot": "boot_1"}
+            hub.execute(deployments.update().values(adapter=adapter, **own))
     loop = asyncio.get_running_loop()
     server = GatewayServer(settings, database, index=0, adapters=adapters, prompt_counter=counter, loop=loop)
     await server.start()

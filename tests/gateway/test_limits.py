@@ -21,11 +21,11 @@ PROMPT = 12
 
 
 class Engine:
-    """An engine of ours, as far as sizing goes: exact prompt counts, and it streams counted tokens."""
+    """An engine of ours, as far as sizing goes: it counts prompts exactly and always streams counted tokens."""
 
     def prepare(self, request: ParsedRequest) -> PreparedRequest:
-        body = msgspec.json.encode(upstream_fields(request))
-        return PreparedRequest(body, stream=request.upstream_stream or request.stream)
+        request.upstream_stream = True
+        return PreparedRequest(msgspec.json.encode(upstream_fields(request)), stream=True)
 
     async def count(self, deployment: Any, request: ParsedRequest) -> int:
         return PROMPT
@@ -46,24 +46,12 @@ async def tokens(call: Call) -> None:
 
 
 @pytest.fixture
-async def engine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+async def engine(settings: Settings) -> AsyncIterator[Hub]:
     """A hub whose provider counts like an engine of ours, on both databases."""
     adapter = Engine()
     quick = replace(settings, hold_wait_s=0.3)
     async with running(quick, adapters={"engine": adapter}, adapter="engine", prompt_counter=adapter) as made:
         made.upstream.script = tokens
-        from tokenhub.maas.deployments.types import Deployment
-
-        current = made.server.keeper.current
-        own: dict[str, tuple[Deployment, ...]] = {
-            name: tuple(replace(one, own_engine=True, engine_boot="boot_1") for one in found)
-            for name, found in current.deployments.items()
-        }
-        install = made.server.keeper._install
-        monkeypatch.setattr(
-            made.server.keeper, "_install", lambda snapshot: install(replace(snapshot, deployments=own))
-        )
-        made.server.keeper._install(current)
         yield made
 
 

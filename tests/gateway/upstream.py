@@ -129,6 +129,9 @@ class ScriptedUpstream:
                 if not work.done():
                     work.cancel()
                     break
+                if isinstance(work.exception(), ConnectionError):
+                    call.closed.set()
+                    break
                 work.result()
                 await writer.drain()
                 if self.close_after:

@@ -18,7 +18,7 @@ from tokenhub.kernel.errors import (
 )
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.request import Endpoint, ParsedRequest
-from tokenhub.maas.gateway.sizing import HoldSize, with_exact_prompt
+from tokenhub.maas.gateway.sizing import GROW_NEAR_TOKENS, GROW_TOKENS, HoldSize, with_exact_prompt
 from tokenhub.maas.gateway.snapshot import Snapshot
 from tokenhub.maas.gateway.strand import Strand
 from tokenhub.maas.gateway.upstream_adapter import PromptCounter
@@ -174,14 +174,12 @@ async def grow(clerk: Clerk, admission: Admission) -> int:
     left = size.output_tokens - paid
     if left <= 0:
         return 0
-    for tokens in (256, 64):
-        if clerk.try_grow(hold, size.step(paid, min(tokens, left))):
-            return min(tokens, left)
-    if await Strand.wait(clerk.grow(hold, size.step(paid, min(32, left)))):
-        return min(32, left)
-    for tokens in (16, 8, 4, 2, 1):
-        if clerk.try_grow(hold, size.step(paid, min(tokens, left))):
-            return min(tokens, left)
+    wanted = min(GROW_TOKENS, left)
+    if clerk.try_grow(hold, size.step(paid, wanted)):
+        return wanted
+    least = size.step(paid, 1)
+    if await Strand.wait(clerk.grow(hold, size.step(paid, min(GROW_NEAR_TOKENS, left)), minimum=least)):
+        return max(1, size.affordable(hold.granted) - paid)
     return 0
 
 

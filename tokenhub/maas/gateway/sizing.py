@@ -20,6 +20,8 @@ CONTEXT_UNKNOWN_TOKENS = 131_072
 """Context assumed where a provider does not tell."""
 GROW_TOKENS = 256
 """Step by which a hold grows with its stream, per choice."""
+GROW_NEAR_TOKENS = 32
+"""Step by which it grows when others wait for the same budget."""
 LEAST_TOKENS = 16
 """Near a cap a request starts if the prompt and this much answer per choice fit."""
 
