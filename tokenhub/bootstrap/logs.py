@@ -2,14 +2,15 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 from tokenhub.config import Settings
 
 
-def configure_logs(settings: Settings) -> None:
-    """Route structlog to standard error at the settings' level."""
+def configure_logs(settings: Settings, *, to: TextIO | None = None) -> None:
+    """Route structlog to standard error, or to `to`, at the settings' level."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
         processors=[
@@ -20,6 +21,6 @@ def configure_logs(settings: Settings) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=to or sys.stderr),
         cache_logger_on_first_use=True,
     )

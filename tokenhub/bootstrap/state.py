@@ -1,6 +1,5 @@
 """State before the first process: schema, first organisation and keys, the default model's file and deployment."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,11 @@ from tokenhub.db.migrate import migrate
 from tokenhub.identity.first_run import FirstRun, ensure_first_run, local_operator
 from tokenhub.identity.sessions import create_login_token
 from tokenhub.kernel.clock import now_ms
+from tokenhub.maas.catalog.adding import is_path, model_name
 from tokenhub.maas.catalog.fetch import fetch
-from tokenhub.maas.catalog.store import get_entry
+from tokenhub.maas.catalog.jobs import add_model_file
+from tokenhub.maas.catalog.store import get_entry, list_entries
+from tokenhub.maas.catalog.types import ModelEntry
 from tokenhub.maas.deployments import store as deployments
 
 BytesProgress = Callable[[str, int, int], None]
@@ -45,15 +47,15 @@ def ensure_model(settings: Settings, *, progress: BytesProgress, cancelled: Call
     """
     database = Database(settings)
     try:
-        with database.read("hub") as connection:
-            entry = get_entry(connection, settings.model)
+        entry = _entry(database, settings)
 
         def report(done: int, total: int) -> None:
             if cancelled():
                 raise KeyboardInterrupt
             progress(f"fetching {entry.name}", done, total)
 
-        fetch(entry, settings, sources=model_sources(), report=report)
+        if not entry.path(settings).exists():
+            fetch(entry, settings, sources=model_sources(), report=report)
         with database.write("hub") as connection:
             deployments.create_engine_deployment(
                 connection,
@@ -67,6 +69,20 @@ def ensure_model(settings: Settings, *, progress: BytesProgress, cancelled: Call
         database.close()
 
 
+def _entry(database: Database, settings: Settings) -> ModelEntry:
+    """The catalogue's entry of the settings' model; the file of a GGUF path is added first, once."""
+    if not is_path(settings.model):
+        with database.read("hub") as connection:
+            return get_entry(connection, settings.model)
+    path = Path(settings.model).expanduser().absolute()
+    with database.read("hub") as connection:
+        known = {entry.name: entry for entry in list_entries(connection)}.get(model_name(path))
+    if known is not None and known.path(settings).exists() and path.exists():
+        if known.size_bytes == path.stat().st_size:
+            return known  # hashing gigabytes at each start would only find the same again
+    return add_model_file(database, settings, path)
+
+
 def ready_model(settings: Settings) -> str | None:
     """A model whose deployment serves, the settings' one first; None while none does."""
     database = Database(settings)
@@ -75,7 +91,7 @@ def ready_model(settings: Settings) -> str | None:
             ready = [found.model for found in deployments.load_deployments(connection) if found.healthy]
     finally:
         database.close()
-    name = Path(settings.model).stem.lower()
+    name = model_name(Path(settings.model)) if is_path(settings.model) else settings.model
     return name if name in ready else next(iter(ready), None)
 
 
@@ -90,8 +106,3 @@ def login_link(settings: Settings, url: str) -> str:
     finally:
         database.close()
     return f"{url}/login#token={token}"
-
-
-def python_executable() -> str:
-    """The interpreter that has the hub's packages, for commands that a person copies."""
-    return sys.executable

@@ -17,6 +17,7 @@ from typing import IO
 
 import click
 
+from tokenhub.bootstrap.logs import configure_logs
 from tokenhub.bootstrap.state import ensure_model, login_link, prepare_state, ready_model
 from tokenhub.cli.banner import print_banner
 from tokenhub.cli.progress import Progress
@@ -56,6 +57,7 @@ def _start(settings: Settings, flag: StopFlag, lock: IO[str], *, deploy: bool) -
     listeners = listen(settings.host, settings.port, count=settings.gateways)
     url = _url(settings, listeners[0])
     first = prepare_state(settings)
+    configure_logs(settings, to=(settings.log_dir / "up.log").open("a"))
     _note(lock, url)
     if deploy:
         with Progress() as progress:
