@@ -25,11 +25,12 @@ export function App() {
     () => onSignedOut(() => setPhase((now) => (now.kind === "in" ? { kind: "out", reason: t("app.expired") } : now))),
     [t],
   );
+  const linked = location.hash.includes("token=");
   const signedOut = () => {
     localStorage.removeItem(HINT);
     setPhase({ kind: "out", reason: "" });
   };
-  if (phase.kind === "asking") return <p className="p-6 text-muted">{t("app.loading")}…</p>;
+  if (phase.kind === "asking") return <p className="p-6 text-muted">{t(linked ? "login.link" : "app.loading")}</p>;
   if (phase.kind === "out") {
     return <SignIn reason={phase.reason} onSignedIn={(session) => setPhase(entered(session))} />;
   }

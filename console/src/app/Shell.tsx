@@ -69,7 +69,7 @@ export function Shell({ session, onSignOut }: { session: Session; onSignOut: () 
           <aside className="hidden min-h-0 w-64 flex-col border-r border-line bg-wash lg:flex">{side(close)}</aside>
         )}
         <main id="content" tabIndex={-1} className="min-h-0 min-w-0 outline-none md:col-start-3">
-          <Suspense fallback={<p className="p-6 text-muted">{t("app.loading")}…</p>}>
+          <Suspense fallback={<p className="p-6 text-muted">{t("app.loading")}</p>}>
             {route.area === "assistant" && <AssistantPage conversationId={route.conversationId} list={list} />}
             {route.area === "usage" && <UsagePage />}
             {route.area === "keys" && <KeysPage />}

@@ -2,7 +2,7 @@ import { currentLanguage, setLanguage, useT, type Language } from "../i18n";
 import { setTheme, useTheme, type Theme } from "./theme";
 
 /** Two or three choices side by side, as radio buttons. */
-function Segments<T extends string>({
+export function Segments<T extends string>({
   label,
   name,
   value,

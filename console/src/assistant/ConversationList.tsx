@@ -86,7 +86,8 @@ function Item({
   useEffect(() => {
     if (mode !== "menu") return;
     const leave = (event: Event) => {
-      if (!box.current?.contains(event.target as Node)) setMode("show");
+      // Gone already when its own field takes the focus.
+      if (box.current && !box.current.contains(event.target as Node)) setMode("show");
     };
     const escape = (event: KeyboardEvent) => {
       if (event.key === "Escape") {
