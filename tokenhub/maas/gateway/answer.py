@@ -127,7 +127,10 @@ def read_answer(body: bytes, meter: Meter, mender: Mender | None) -> bytes:
         meter.events = len(body) // 16
     if mender is None:
         return body
-    return _encode(mender.body(_object(body)))
+    mended = mender.body(_object(body))
+    for choice in mended.get("choices") or ():
+        meter.finish = str(choice["finish_reason"])
+    return _encode(mended)
 
 
 def _see_counts(counts: _Counts, meter: Meter) -> None:

@@ -107,6 +107,7 @@ async def _serve(
     deployment = server.router.choose(deployments, now_s=server.wheel.now)
     if deployment is None:
         raise unavailable(request.model)
+    request.deployment = deployment
     price = snapshot.price_of(request.model, at_ms)
     bounds = size(request, deployment, price, at_ms=at_ms)
     route = server.keeper.route(principal, request.model)

@@ -253,6 +253,7 @@ class EventRelay:
         for choice in cast(list[Json], event.get("choices") or []):
             if choice.get("finish_reason"):
                 self._finished.add(int(choice.get("index") or 0))
+                self._meter.finish = str(choice["finish_reason"])  # as the client is told it
             else:
                 self._last_event.setdefault("_choices", set[int]()).add(int(choice.get("index") or 0))
 
