@@ -111,13 +111,16 @@ class BooksMachine(RuleBasedStateMachine):
         self.running[request_id] = Running(clerk, hold)
         return request_id
 
-    @rule(request_id=holds, extra=st.integers(1, 100))
-    def grow(self, request_id: str, extra: int) -> None:
+    @rule(request_id=holds, extra=st.integers(1, 100), share=st.integers(1, 3))
+    def grow(self, request_id: str, extra: int, share: int) -> None:
         one = self.running.get(request_id)
         if one is not None:
-            before = one.hold.granted.tokens
-            grown = self.loop.run_until_complete(one.clerk.grow(one.hold, Need(extra, 0, extra * 7, 0)))
-            assert one.hold.granted.tokens == before + (extra if grown else 0)
+            before, least = one.hold.granted.tokens, -(-extra // share)
+            grown = self.loop.run_until_complete(
+                one.clerk.grow(one.hold, Need(extra, 0, extra * 7, 0), minimum=Need(least, 0, least * 7, 0))
+            )
+            more = one.hold.granted.tokens - before
+            assert least <= more <= extra if grown else more == 0
 
     @rule(request_id=holds, part=st.integers(1, 100))
     def checkpoint(self, request_id: str, part: int) -> None:
