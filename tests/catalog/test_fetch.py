@@ -137,15 +137,20 @@ def test_the_next_source_is_tried(sqlite_settings: Settings, server: Server, tmp
     wrong = tmp_path / "wrong.gguf"
     wrong.write_bytes(os.urandom(len(DATA)))
     made = entry(
-        SourceRef("http", "http://127.0.0.1:9/none"), SourceRef("path", str(wrong)), SourceRef("http", server.url)
+        SourceRef("http", "http://127.0.0.1:9/none"),
+        SourceRef("path", str(wrong)),
+        SourceRef("http", server.url),
     )
     assert fetch(made, sqlite_settings, sources=model_sources(), report=quiet).read_bytes() == DATA
 
 
 def test_no_source_at_all(sqlite_settings: Settings) -> None:
-    with pytest.raises(FetchFailed, match="127.0.0.1:9"):
+    with pytest.raises(FetchFailed, match=r"127\.0\.0\.1:9"):
         fetch(
-            entry(SourceRef("http", "http://127.0.0.1:9/none")), sqlite_settings, sources=model_sources(), report=quiet
+            entry(SourceRef("http", "http://127.0.0.1:9/none")),
+            sqlite_settings,
+            sources=model_sources(),
+            report=quiet,
         )
 
 

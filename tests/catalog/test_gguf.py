@@ -45,11 +45,20 @@ def test_header(tmp_path: Path) -> None:
         "tokenizer.chat_template": text("{{ messages }}"),
     }
     header = read_header(write(tmp_path, gguf(values)))
-    assert (header.name, header.context_tokens, header.has_template, header.embedding_only) == ("Tiny", 2048, True, False)
+    assert (header.name, header.context_tokens, header.has_template, header.embedding_only) == (
+        "Tiny",
+        2048,
+        True,
+        False,
+    )
 
 
 def test_embedding_model(tmp_path: Path) -> None:
-    values = {"general.architecture": text("bert"), "bert.context_length": u32(512), "bert.pooling_type": u32(1)}
+    values = {
+        "general.architecture": text("bert"),
+        "bert.context_length": u32(512),
+        "bert.pooling_type": u32(1),
+    }
     header = read_header(write(tmp_path, gguf(values)))
     assert header.embedding_only and header.pooled and not header.has_template
 

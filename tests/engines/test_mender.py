@@ -64,7 +64,10 @@ def test_logprobs_have_the_published_keys() -> None:
 
 
 def test_completions() -> None:
-    out = mended(CompletionMender(Asked("m", choices_per_prompt=1), echoes=("Hi there", "You")), "completion_two_prompts")
+    out = mended(
+        CompletionMender(Asked("m", choices_per_prompt=1), echoes=("Hi there", "You")),
+        "completion_two_prompts",
+    )
     texts = {0: "", 1: ""}
     for chunk in out:
         assert chunk["object"] == "text_completion" and chunk["id"].startswith("cmpl-")
@@ -94,7 +97,9 @@ def test_a_tool_call() -> None:
     assert deltas[0] == {"role": "assistant", "content": None, "refusal": None}
     call = deltas[1]["tool_calls"][0]
     assert call["id"].startswith("call_") and call["type"] == "function" and call["index"] == 0
-    arguments = "".join(delta["tool_calls"][0]["function"]["arguments"] for delta in deltas[1:] if "tool_calls" in delta)
+    arguments = "".join(
+        delta["tool_calls"][0]["function"]["arguments"] for delta in deltas[1:] if "tool_calls" in delta
+    )
     assert json.loads(arguments)["city"] == "Paris"
     assert out[-2]["choices"][0]["finish_reason"] == "tool_calls"
     assert not any("content" in delta for delta in deltas[1:])
@@ -111,9 +116,30 @@ def test_an_embedding_answer() -> None:
 @pytest.mark.parametrize(
     ("status", "message", "kind", "expected", "code", "param"),
     [
-        (400, "request (3031 tokens) exceeds", "exceed_context_size_error", 400, "context_length_exceeded", "messages"),
-        (400, "Failed to initialize samplers: failed to parse grammar", "", 400, "invalid_json_schema", "response_format"),
-        (400, "x: JSON schema error at #/a: unrecognized type foo", "", 400, "invalid_json_schema", "response_format"),
+        (
+            400,
+            "request (3031 tokens) exceeds",
+            "exceed_context_size_error",
+            400,
+            "context_length_exceeded",
+            "messages",
+        ),
+        (
+            400,
+            "Failed to initialize samplers: failed to parse grammar",
+            "",
+            400,
+            "invalid_json_schema",
+            "response_format",
+        ),
+        (
+            400,
+            "x: JSON schema error at #/a: unrecognized type foo",
+            "",
+            400,
+            "invalid_json_schema",
+            "response_format",
+        ),
         (400, "Field 'n': Value must be between 1 <= value <= 4, but got 9", "", 400, "invalid_value", "n"),
         (500, "image input is not supported - hint", "server_error", 400, "unsupported_content", "messages"),
         (500, "Failed to parse messages: Missing 'role'", "server_error", 400, "invalid_request", None),
@@ -124,7 +150,9 @@ def test_an_embedding_answer() -> None:
     ],
 )
 def test_errors(status: int, message: str, kind: str, expected: int, code: str, param: str | None) -> None:
-    body = json.dumps({"error": {"code": status, "message": message, "type": kind, "n_ctx": 2, "n_prompt_tokens": 3}})
+    body = json.dumps(
+        {"error": {"code": status, "message": message, "type": kind, "n_ctx": 2, "n_prompt_tokens": 3}}
+    )
     error = engine_error(status, body.encode())
     assert (error.status, error.code, error.param) == (expected, code, param)
 

@@ -41,7 +41,9 @@ def test_auto_may_talk_or_call() -> None:
     talk, call = plan.schema(None)["anyOf"]
     assert talk["properties"]["content"] == {"type": "string"}
     assert call["properties"]["tool_calls"]["maxItems"] > 1
-    assert [item["properties"]["name"]["const"] for item in call["properties"]["tool_calls"]["items"]["anyOf"]] == [
+    assert [
+        item["properties"]["name"]["const"] for item in call["properties"]["tool_calls"]["items"]["anyOf"]
+    ] == [
         "get_weather",
         "tree",
     ]
@@ -55,7 +57,11 @@ def test_required_and_named_cannot_talk() -> None:
     assert named is not None and [tool.name for tool in named.tools] == ["tree"] and not named.parallel
     allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [WEATHER]}}
     some = plan_tools([WEATHER, TREE], allowed, None)
-    assert some is not None and [tool.name for tool in some.tools] == ["get_weather"] and some.choice == "required"
+    assert (
+        some is not None
+        and [tool.name for tool in some.tools] == ["get_weather"]
+        and some.choice == "required"
+    )
 
 
 def test_references_follow_the_schema() -> None:
@@ -93,8 +99,16 @@ HISTORY: list[dict[str, Any]] = [
         "role": "assistant",
         "content": None,
         "tool_calls": [
-            {"id": "a", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}},
-            {"id": "b", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'}},
+            {
+                "id": "a",
+                "type": "function",
+                "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'},
+            },
+            {
+                "id": "b",
+                "type": "function",
+                "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'},
+            },
         ],
     },
     {"role": "tool", "tool_call_id": "a", "content": "21"},
@@ -108,7 +122,10 @@ def test_history_with_tools() -> None:
     assert system["role"] == "system"
     assert system["content"].startswith("Be short.") and "get_weather" in system["content"]
     assert user == HISTORY[1]
-    assert [made["arguments"]["city"] for made in json.loads(call["content"])["tool_calls"]] == ["Paris", "Rome"]
+    assert [made["arguments"]["city"] for made in json.loads(call["content"])["tool_calls"]] == [
+        "Paris",
+        "Rome",
+    ]
     assert results["role"] == "user" and results["content"].count('<tool_response name="get_weather">') == 2
     assert '{"content": "<your answer>"}' in results["content"]
 
@@ -121,5 +138,7 @@ def test_history_without_tools_shows_no_call_syntax() -> None:
 
 def test_text_of_the_assistant_is_wrapped_as_it_would_write_it() -> None:
     plan = plan_tools([WEATHER], None, None)
-    rendered = render_messages([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": 'Say "x"'}], plan)
+    rendered = render_messages(
+        [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": 'Say "x"'}], plan
+    )
     assert json.loads(rendered[-1]["content"]) == {"content": 'Say "x"'}

@@ -1,6 +1,7 @@
 """The constrained JSON of tool calls, read in pieces cut anywhere."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,12 +10,14 @@ from hypothesis import strategies as st
 from tokenhub.adapters.engines.tool_stream import CallArguments, CallStart, Text, ToolStream
 
 
-def read(text: str, cuts: list[int], *, content_is_json: bool = False) -> tuple[str, list[tuple[str, str]], ToolStream]:
+def read(
+    text: str, cuts: list[int], *, content_is_json: bool = False
+) -> tuple[str, list[tuple[str, str]], ToolStream]:
     """(content, [(name, arguments)], the stream) of `text` fed in pieces."""
     stream = ToolStream(content_is_json=content_is_json)
     content, calls = "", []
     edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         for piece in stream.feed(text[start:end]):
             match piece:
                 case Text(text=part):

@@ -44,7 +44,9 @@ async def test_jobs_run_and_fail_with_one_sentence(database: Database) -> None:
 
     first, second = _enqueue(database, "good"), _enqueue(database, "bad")
     await _run_until(
-        database, {"good": good, "bad": bad}, lambda: not (_get(database, first).live or _get(database, second).live)
+        database,
+        {"good": good, "bad": bad},
+        lambda: not (_get(database, first).live or _get(database, second).live),
     )
     assert _get(database, first).state == "succeeded"
     assert _get(database, first).result == {"got": "1"}
@@ -122,7 +124,12 @@ def test_inline_without_a_worker(database: Database) -> None:
         return {"ok": "1"}
 
     job = run_job_inline(
-        database, "k", work, subject="s", arguments={}, on_progress=lambda progress: seen.append(progress.done)
+        database,
+        "k",
+        work,
+        subject="s",
+        arguments={},
+        on_progress=lambda progress: seen.append(progress.done),
     )
     assert job.state == "succeeded" and seen == [3]
 
