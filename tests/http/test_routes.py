@@ -118,3 +118,24 @@ def test_signing_out_needs_no_session(client: TestClient) -> None:
     assert client.delete("/api/session").status_code == 204
     client.cookies.set(COOKIE, "nonsense")
     assert client.get("/api/session").json()["error"]["code"] == "no_session"
+
+
+def test_nonsense_is_refused_cleanly(client: TestClient, bearer: dict[str, str]) -> None:
+    for key in ("\\ud800", "\\u0000", "x" * 513):
+        answer = client.post("/api/session", content='{"key": "' + key + '"}')
+        assert answer.status_code in (400, 401), key
+    for header in (b"Bearer \xff\xfe", b"Bearer", b"Basic eA==", b"Bearer " + b"x" * 5000):
+        assert client.get("/api/session", headers={b"authorization": header}).status_code == 401
+    assert client.post("/api/commands/%00", headers=bearer).status_code == 404
+    assert client.post("/api/commands/org.show", content=b'{"x": NaN}', headers=bearer).status_code == 400
+    strange = {**bearer, "idempotency-key": "k" * 257}
+    assert client.post("/api/commands/team.create", json={"name": "t"}, headers=strange).status_code == 400
+
+
+def test_a_disabled_person_is_signed_out(client: TestClient, bearer: dict[str, str]) -> None:
+    client.post("/api/commands/user.create", json={"name": "ana"}, headers=bearer)
+    made = client.post("/api/commands/key.create", json={"name": "k", "user": "ana"}, headers=bearer)
+    assert client.post("/api/session", json={"key": made.json()["data"]["key"]}).json()["name"] == "ana"
+    assert client.get("/api/session").status_code == 200
+    client.post("/api/commands/user.disable", json={"user": "ana"}, headers=bearer)
+    assert client.get("/api/session").status_code == 401

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command
 from tokenhub.commands.envelope import Envelope, Fault
+from tokenhub.commands.parsing import parse
 from tokenhub.commands.redaction import without_secrets
 from tokenhub.commands.registry import Registry
 from tokenhub.commands.store import claim, keep_answer, write_audit
@@ -28,7 +29,7 @@ from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.clock import Clock, SystemClock
-from tokenhub.kernel.errors import Conflict, HubError, InvalidRequest, PermissionDenied, Unavailable
+from tokenhub.kernel.errors import Conflict, HubError, PermissionDenied, Unavailable
 
 log = structlog.get_logger()
 
@@ -80,7 +81,7 @@ def execute(
         call = _Call(
             command,
             principal,
-            _parse(command, raw),
+            parse(command, raw),
             dry_run,
             "" if command.effect == "read" else idempotency_key,
             request_id,
@@ -100,17 +101,6 @@ def execute(
         log.exception("command_crashed", command=name, request_id=request_id)
         message = "The hub failed at this command; its log has the reason."
         return _failed(HubError(message, hint="Try `hub doctor`."))
-
-
-def _parse(command: Command, raw: Mapping[str, Any]) -> BaseModel:
-    try:
-        return command.arguments.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        param = ".".join(map(str, first["loc"])) or None
-        what = f"`{param}`: {first['msg']}" if param else str(first["msg"])
-        hint = f"See `hub {command.noun} {command.verb} --help`."
-        raise InvalidRequest(f"{what}.", code="invalid_argument", param=param, hint=hint) from error
 
 
 def _admit(runtime: Runtime, call: _Call) -> None:

@@ -27,7 +27,10 @@ def running_hub(settings: Settings) -> RunningHub | None:
 def hub_url(settings: Settings) -> str:
     """The hub's address for people: of the running hub, else as configured. No trailing slash."""
     running = running_hub(settings)
-    return running.url if running else f"http://{settings.host}:{settings.port}"
+    if running is not None:
+        return running.url
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def login_url(base: str, token: str) -> str:
