@@ -1,0 +1,48 @@
+"""Rows that are suites or benchmarks of their own: gateway bench (6), abuse (8), browser (9)."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.acceptance.harness import ARTIFACTS, Measured, Run, check
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@check(8, "abuse", bar="abuse suite passes; protocol fuzz of 10 minutes: 0 crashes, 0 leaks")
+def abuse(run: Run) -> Measured:
+    """The abuse tests, then the fuzzer over the protocol code."""
+    seconds = 20 if run.quick else 600
+    tests = _pytest("tests/gateway/test_abuse.py", "tests/gateway/test_limits.py")
+    started = time.monotonic()
+    fuzz = subprocess.run(
+        [sys.executable, "-m", "tests.gateway.fuzz_protocol", "--seconds", str(seconds)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Measured(
+        holds=tests.returncode == 0 and fuzz.returncode == 0,
+        summary=f"{_last(tests)}; fuzz {time.monotonic() - started:.0f} s: {_last(fuzz)}",
+        details={"tests": tests.stdout[-4000:], "fuzz": fuzz.stdout[-4000:] + fuzz.stderr[-4000:]},
+    )
+
+
+@check(9, "browser", bar="browser suite passes on the whole hub in Chromium")
+def browser(run: Run) -> Measured:
+    """Every browser test, the slow ones too."""
+    tests = _pytest("tests/browser", "--durations=8")
+    return Measured(tests.returncode == 0, _last(tests), {"output": tests.stdout[-6000:]})
+
+
+def _pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    ARTIFACTS.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _last(done: subprocess.CompletedProcess[str]) -> str:
+    lines = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()
+    return lines[-1]
