@@ -77,9 +77,13 @@ def _entry(database: Database, settings: Settings) -> ModelEntry:
     path = Path(settings.model).expanduser().absolute()
     with database.read("hub") as connection:
         known = {entry.name: entry for entry in list_entries(connection)}.get(model_name(path))
-    if known is not None and known.path(settings).exists() and path.exists():
-        if known.size_bytes == path.stat().st_size:
-            return known  # hashing gigabytes at each start would only find the same again
+    if (
+        known is not None
+        and known.path(settings).exists()
+        and path.exists()
+        and known.size_bytes == path.stat().st_size
+    ):
+        return known  # hashing gigabytes at each start would only find the same again
     return add_model_file(database, settings, path)
 
 
