@@ -97,7 +97,10 @@ def test_tables_stay_with_their_owner() -> None:
 
 
 def test_only_config_reads_the_environment() -> None:
-    allowed = {"tokenhub/config.py"}
+    allowed = {
+        "tokenhub/config.py",
+        "tokenhub/adapters/engines/llama_server.py",  # sets the OpenMP runtime before it loads
+    }
     offences = [
         f"{name}:{node.lineno}"
         for name, (_, tree) in TREES.items()
