@@ -69,7 +69,7 @@ function PillText({ envelope, currency }: { envelope: Envelope; currency: string
   const amount = (value: number) => (envelope.unit === "money" ? moneyShort(value, currency) : short(value));
   return (
     <>
-      <Ring part={envelope.cap ? (envelope.used + envelope.held) / envelope.cap : 1} />
+      <Ring part={envelope.cap ? envelope.used / envelope.cap : 1} />
       <span className="sm:hidden">{left ? t("budget.leftShort", { left: amount(left) }) : t("budget.empty")}</span>
       <span className="hidden sm:inline">
         {left ? t("budget.left", { left: amount(left), cap: amount(envelope.cap) }) : t("budget.empty")}
@@ -122,8 +122,8 @@ function EnvelopeRow({ envelope, currency }: { envelope: Envelope; currency: str
       </div>
       <dl className="mt-1.5 grid grid-cols-3 text-[0.8125rem]">
         <Amount name={t("budget.used")} value={amount(envelope.used)} field="used" />
-        <Amount name={t("budget.held")} value={amount(envelope.held)} field="held" />
         <Amount name={t("budget.free")} value={amount(leftOf(envelope))} field="left" />
+        <Amount name={t("budget.held")} value={amount(envelope.held)} field="held" />
       </dl>
       {envelope.forecast_at_ms !== null && (
         <p className="mt-1 text-[0.8125rem] text-muted">{t("budget.lasts", { date: day(envelope.forecast_at_ms) })}</p>
@@ -141,6 +141,7 @@ function Amount({ name, value, field }: { name: string; value: string; field: st
   );
 }
 
+/** What is not used yet. Some of it may be reserved: gateways reserve ahead and give back what they do not need. */
 function leftOf(envelope: Envelope): number {
-  return Math.max(0, envelope.cap - envelope.used - envelope.held);
+  return Math.max(0, envelope.cap - envelope.used);
 }

@@ -22,7 +22,7 @@ export function Segments<T extends string>({
         <label
           key={option.value}
           lang={option.lang}
-          className="rounded-md px-2.5 py-1 text-[0.8125rem] text-muted has-checked:bg-sheet has-checked:font-semibold has-checked:text-ink has-focus-visible:outline-2 has-focus-visible:outline-accent"
+          className="rounded-md px-2.5 py-1 text-[0.8125rem] text-muted has-checked:bg-sheet dark:has-checked:bg-wash-2 has-checked:font-semibold has-checked:text-ink has-focus-visible:outline-2 has-focus-visible:outline-accent"
         >
           <input
             type="radio"

@@ -128,7 +128,7 @@ export const en = {
   "budget.left": "{left} left of {cap}",
   "budget.leftShort": "{left} left",
   "budget.used": "used",
-  "budget.held": "held",
+  "budget.held": "of it reserved",
   "budget.free": "left",
   "budget.lasts": "lasts to {date}",
   "budget.resets": "resets {date}",

@@ -129,7 +129,7 @@ export const zh: Record<Key, string> = {
   "budget.left": "剩余 {left}，共 {cap}",
   "budget.leftShort": "剩余 {left}",
   "budget.used": "已用",
-  "budget.held": "占用",
+  "budget.held": "其中预留",
   "budget.free": "剩余",
   "budget.lasts": "可用至 {date}",
   "budget.resets": "{date} 重置",

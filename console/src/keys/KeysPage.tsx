@@ -81,7 +81,7 @@ function NewKey({ onMade }: { onMade: (secret: string) => void }) {
     event.preventDefault();
     setBusy(true);
     try {
-      onMade((await command<{ secret: string }>("key.create", { name: name.trim() })).secret);
+      onMade((await command<{ key: string }>("key.create", { name: name.trim() })).key);
       setName("");
     } catch (error) {
       notify((error as Error).message);

@@ -4,7 +4,7 @@ let region: HTMLElement | null = null;
 export function announce(text: string): void {
   if (!region) {
     region = document.createElement("div");
-    region.className = "sr-only";
+    region.className = "sr-only top-0";
     region.setAttribute("aria-live", "polite");
     region.setAttribute("role", "log");
     document.body.append(region);
