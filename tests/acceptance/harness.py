@@ -98,7 +98,7 @@ def perform(area: str, checks: Sequence[Check], run: Run) -> int:
             measured = one.measure(run)
         except Exception as error:  # a check that breaks is a row that falls short, not the end of the run
             traceback.print_exc()
-            measured = Measured(False, f"broke: {type(error).__name__}: {str(error)[:300]}")
+            measured = Measured(False, f"broke: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ""}")
         rows.append(
             {
                 "number": one.number,

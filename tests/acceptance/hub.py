@@ -102,7 +102,15 @@ class Hub:
         """True when gateway and app answer, and the model (if any) is served."""
         if not (self.ok("/healthz") and self.ok("/api/health")):
             return False
-        return self.model == "none" or self.model in self.models()
+        return self.model == "none" or self.ready(self.model)
+
+    def ready(self, model: str) -> bool:
+        """True when a healthy deployment serves this model."""
+        try:
+            status, body = self.request("GET", "/healthz", timeout_s=2.0)
+        except OSError:
+            return False
+        return status == 200 and body["models"].get(model, False)
 
     def models(self) -> list[str]:
         """Names that /v1/models lists."""
@@ -153,11 +161,11 @@ class Hub:
         except OSError:
             return False
 
-    def command(self, name: str, **arguments: object) -> dict[str, Any]:
-        """Run one command through the HTTP door; raises HubFailed unless it succeeded."""
-        status, envelope = self.request("POST", f"/api/commands/{name}", arguments)
-        if not isinstance(envelope, dict) or not envelope.get("ok"):
-            raise HubFailed(f"{name} answered {status}: {json.dumps(envelope)[:500]}")
+    def command(self, verb: str, /, **arguments: object) -> dict[str, Any]:
+        """Run one command through the HTTP door; raises HubFailed unless it succeeded or is under way."""
+        status, envelope = self.request("POST", f"/api/commands/{verb}", arguments)
+        if not isinstance(envelope, dict) or envelope.get("status") not in {"success", "pending"}:
+            raise HubFailed(f"{verb} answered {status}: {json.dumps(envelope)[:500]}")
         return envelope["data"]
 
     def rows(self, database: str, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def hub() -> Iterator[Hub]:
     ) as running:
         running.command("price.set", sku=TINY, **PRICE)
         running.command("deploy.create", model=EMBEDDING)
-        assert wait_for(lambda: EMBEDDING in running.models(), timeout_s=60), running.last_words()
+        assert wait_for(lambda: running.ready(EMBEDDING), timeout_s=60), running.last_words()
         yield running
         keep_models(running.home / "models")
 
@@ -58,13 +58,21 @@ def wire(hub: Hub) -> Iterator[httpx.Client]:
         yield made
 
 
-@pytest.fixture
-def new_key(hub: Hub) -> Callable[..., str]:
-    """Makes API keys: `new_key(models=[…])` -> secret."""
+class Key(str):
+    """A secret that knows its id."""
 
-    def make(**options: Any) -> str:
+    id: str
+
+
+@pytest.fixture
+def new_key(hub: Hub) -> Callable[..., Key]:
+    """Makes API keys: `new_key(models=[…])`."""
+
+    def make(**options: Any) -> Key:
         made = hub.command("key.create", **{"name": "contract", **options})
-        return made["secret"]
+        key = Key(made["key"])
+        key.id = made["id"]
+        return key
 
     return make
 

@@ -37,7 +37,8 @@ def check_chat(raw: dict[str, Any]) -> ChatCompletion:
         assert choice["message"]["role"] == "assistant"
         calls = choice["message"].get("tool_calls")
         assert calls is None or len(calls) > 0, "tool_calls must be left out when empty"
-        assert (choice["finish_reason"] == "tool_calls") == bool(calls)
+        assert choice["finish_reason"] != "tool_calls" or calls
+        assert choice["finish_reason"] in {"tool_calls", "length"} or not calls
     _check_usage(raw["usage"])
     return made
 

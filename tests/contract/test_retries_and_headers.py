@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from tests.acceptance.hub import ADMIN_KEY, TINY, Hub, wait_for
+from tests.contract.conftest import Key
 from tests.contract.schema import check_error
 from tests.contract.test_errors import set_limit
 
@@ -54,7 +55,7 @@ def test_mistakes_are_sent_once(counted: Callable[..., Counted]) -> None:
 
 
 def test_an_exhausted_budget_is_asked_once(
-    hub: Hub, new_key: Callable[..., str], counted: Callable[..., Counted]
+    hub: Hub, new_key: Callable[..., Key], counted: Callable[..., Counted]
 ) -> None:
     key = new_key()
     set_limit(hub, key, unit="tokens", cap=1, window="month")
@@ -73,7 +74,7 @@ def test_an_exhausted_budget_is_asked_once(
 
 
 def test_concurrency_is_retried_and_then_served(
-    hub: Hub, new_key: Callable[..., str], counted: Callable[..., Counted]
+    hub: Hub, new_key: Callable[..., Key], counted: Callable[..., Counted]
 ) -> None:
     key = new_key()
     set_limit(hub, key, unit="concurrency", cap=1, window="lifetime")
@@ -95,7 +96,7 @@ def test_request_ids(client: openai.OpenAI, wire: httpx.Client) -> None:
 
 
 def test_rate_and_quota_headers(
-    hub: Hub, new_key: Callable[..., str], client_of: Callable[..., openai.OpenAI]
+    hub: Hub, new_key: Callable[..., Key], client_of: Callable[..., openai.OpenAI]
 ) -> None:
     key = new_key()
     set_limit(hub, key, unit="requests", cap=1000, window="minute")
@@ -107,6 +108,9 @@ def test_rate_and_quota_headers(
         return client.chat.completions.with_raw_response.create(**BASE).headers
 
     assert wait_for(lambda: "x-ratelimit-limit-tokens" in headers(), timeout_s=6, every_s=0.3)
+    assert wait_for(
+        lambda: int(headers()["x-ratelimit-remaining-tokens"]) < 1_000_000, timeout_s=6, every_s=0.2
+    )
     found = headers()
     for unit, cap in (("requests", 1000), ("tokens", 1_000_000)):
         assert int(found[f"x-ratelimit-limit-{unit}"]) == cap
@@ -156,13 +160,12 @@ def test_keep_alive_serves_many_requests_on_one_connection(hub: Hub, wire: httpx
 
 
 def test_revoked_key_stops_within_a_second(
-    hub: Hub, new_key: Callable[..., str], client_of: Callable[..., openai.OpenAI]
+    hub: Hub, new_key: Callable[..., Key], client_of: Callable[..., openai.OpenAI]
 ) -> None:
     key = new_key()
     client = client_of(key)
     assert client.chat.completions.create(**BASE).choices
-    mine = next(one for one in hub.command("key.list", limit=200)["items"] if key.startswith(one["prefix"]))
-    hub.command("key.revoke", key=mine["id"])
+    hub.command("key.revoke", key=key.id)
     time.sleep(1.0)
     with pytest.raises(openai.AuthenticationError):
         client.chat.completions.create(**BASE)

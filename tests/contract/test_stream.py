@@ -32,7 +32,8 @@ async def test_async_client(aclient: openai.AsyncOpenAI) -> None:
 
 
 def test_stream_helper_assembles_the_same_text(client: openai.OpenAI) -> None:
-    with client.chat.completions.stream(model=TINY, messages=COUNT, max_tokens=12, temperature=0) as events:
+    hello: Any = [{"role": "user", "content": "Say hi."}]
+    with client.chat.completions.stream(model=TINY, messages=hello, max_tokens=300, temperature=0) as events:
         pieces = [event.delta for event in events if event.type == "content.delta"]
         final = events.get_final_completion()
     assert "".join(pieces) == final.choices[0].message.content

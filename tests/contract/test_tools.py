@@ -64,7 +64,7 @@ def check_call(call: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
 def test_a_forced_call_conforms(wire: httpx.Client, choice: Any) -> None:
-    raw = ask(wire, tool_choice=choice)
+    raw = ask(wire, tool_choice=choice, parallel_tool_calls=False)
     check_chat(raw)
     message = raw["choices"][0]["message"]
     assert raw["choices"][0]["finish_reason"] == "tool_calls"
@@ -89,11 +89,22 @@ def test_required_among_several_and_one_at_a_time(wire: httpx.Client) -> None:
     check_call(calls[0], {"get_weather", "get_time"})
 
 
+def test_parallel_calls_are_well_formed(wire: httpx.Client) -> None:
+    """A small model may go on until `max_tokens`: then the reason is `length` and only the last call may be cut."""
+    raw = ask(wire, tools=[WEATHER, CLOCK], tool_choice="required", max_tokens=200)
+    made = check_chat(raw)
+    calls = raw["choices"][0]["message"]["tool_calls"]
+    assert made.choices[0].finish_reason in {"tool_calls", "length"}
+    for call in calls if made.choices[0].finish_reason == "tool_calls" else calls[:-1]:
+        check_call(call, {"get_weather", "get_time"})
+    assert len({call["id"] for call in calls}) == len(calls)
+
+
 def test_auto_is_well_formed_either_way(wire: httpx.Client) -> None:
     raw = ask(wire, tool_choice="auto")
     check_chat(raw)
     message = raw["choices"][0]["message"]
-    for call in message.get("tool_calls") or []:
+    for call in message.get("tool_calls") or [] if raw["choices"][0]["finish_reason"] == "tool_calls" else []:
         check_call(call, {"get_weather"})
     assert message.get("tool_calls") or isinstance(message["content"], str)
 
@@ -152,7 +163,13 @@ def test_streamed_arguments(wire: httpx.Client) -> None:
 
 def test_stream_helper_accumulates_the_call(client: openai.OpenAI) -> None:
     with client.chat.completions.stream(
-        model=TINY, messages=ASK, tools=[WEATHER], tool_choice="required", max_tokens=120, temperature=0
+        model=TINY,
+        messages=ASK,
+        tools=[WEATHER],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        max_tokens=120,
+        temperature=0,
     ) as events:
         done = [event for event in events if event.type == "tool_calls.function.arguments.done"]
         final = events.get_final_completion()
@@ -162,7 +179,14 @@ def test_stream_helper_accumulates_the_call(client: openai.OpenAI) -> None:
 
 
 def test_tokens_of_a_forced_call_are_booked(hub: Hub, wire: httpx.Client) -> None:
-    body = {"model": TINY, "messages": ASK, "tools": [WEATHER], "tool_choice": "required", "max_tokens": 120}
+    body = {
+        "model": TINY,
+        "messages": ASK,
+        "tools": [WEATHER],
+        "tool_choice": "required",
+        "max_tokens": 120,
+        "parallel_tool_calls": False,
+    }
     answer = wire.post("/v1/chat/completions", json=body)
     event = hub.event(answer.headers["x-request-id"])
     usage = answer.json()["usage"]

@@ -26,6 +26,8 @@ KEY_CHARACTERS_MAX = 255
 ANSWER_BYTES_MAX = 4 * 2**20
 """A longer answer is not kept; repeating its request is then refused, not run again."""
 ALIVE_EVERY_S = 5.0
+SETTLE_PAUSES_S = (0.02, 0.05, 0.1, 0.2)
+"""An answer is kept just after it was sent: a repetition that comes that soon waits for it."""
 _log = structlog.get_logger()
 
 
@@ -89,6 +91,11 @@ class Idempotency:
             )
         digest = hashlib.sha256(exchange.path + b"\n" + body).hexdigest()
         known = await Strand.wait(self._claim(principal.key_id, key, digest, exchange.request_id))
+        for pause_s in SETTLE_PAUSES_S:
+            if known is None or known.state != "running":
+                break
+            await Strand.wait(asyncio.sleep(pause_s))
+            known = await Strand.wait(self._claim(principal.key_id, key, digest, exchange.request_id))
         if known is None:
             self._running += 1
             exchange.recorder = Recorder()

@@ -59,7 +59,9 @@ def parse_request(endpoint: Endpoint, body: bytes, *, request_id: str) -> Parsed
             case "embeddings":
                 asked = _embedding(body)
                 if isinstance(asked.input, list) and len({type(item) for item in asked.input}) > 1:
-                    raise InvalidRequest("`input` mixes strings and tokens.", code="invalid_type", param="input")
+                    raise InvalidRequest(
+                        "`input` mixes strings and tokens.", code="invalid_type", param="input"
+                    )
                 return ParsedRequest("embeddings", request_id, asked.model, False, False, fields)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
