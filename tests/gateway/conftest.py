@@ -80,7 +80,9 @@ class Hub:
         with self.database.read("ledger") as connection:
             return [dict(row) for row in connection.execute(text("SELECT * FROM bucket")).mappings()]
 
-    async def limit(self, cap: int, *, unit: Unit = Unit.TOKENS, name: str = "cap", window: Window | None = None) -> str:
+    async def limit(
+        self, cap: int, *, unit: Unit = Unit.TOKENS, name: str = "cap", window: Window | None = None
+    ) -> str:
         """Put a hard limit on the key and wait until the gateway knows it."""
         limit_id = new_id("limit")
         with self.database.write("ledger") as connection:
@@ -106,7 +108,9 @@ def seed(database: Database, settings: Settings, port: int, **options: Any) -> t
     return key.key_id, first.org_id, first.user_id
 
 
-def add_provider(hub: Any, port: int, *, models: list[str], url: str = "", context_tokens: int = 8192, **times: int) -> None:
+def add_provider(
+    hub: Any, port: int, *, models: list[str], url: str = "", context_tokens: int = 8192, **times: int
+) -> None:
     provider_id = new_id("prov")
     hub.execute(
         insert(providers).values(
@@ -140,7 +144,11 @@ async def running(settings: Settings, **options: Any) -> AsyncIterator[Hub]:
     key_id, org_id, user_id = seed(database, settings, upstream_port, **options)
     if adapter:
         with database.write("hub") as hub:
-            own = {"provider_id": None, "base_url": f"http://127.0.0.1:{upstream_port}/v1", "engine_boot": "boot_1"}
+            own = {
+                "provider_id": None,
+                "base_url": f"http://127.0.0.1:{upstream_port}/v1",
+                "engine_boot": "boot_1",
+            }
             hub.execute(deployments.update().values(adapter=adapter, **own))
     loop = asyncio.get_running_loop()
     server = GatewayServer(settings, database, index=0, adapters=adapters, prompt_counter=counter, loop=loop)

@@ -42,7 +42,11 @@ async def test_leaving_a_stream_stops_the_upstream_and_books_the_events(hub: Hub
 
 async def test_running_usage_makes_a_cut_stream_exact(hub: Hub) -> None:
     hub.upstream.script = slow_stream(
-        usage=lambda number: {"prompt_tokens": 30, "completion_tokens": 2 * number, "total_tokens": 30 + 2 * number}
+        usage=lambda number: {
+            "prompt_tokens": 30,
+            "completion_tokens": 2 * number,
+            "total_tokens": 30 + 2 * number,
+        }
     )
     await leave_after(hub, 10, chat(stream=True))
     [event] = await hub.settled()
@@ -88,7 +92,17 @@ async def test_a_pause_of_the_upstream_is_bounded(hub: Hub) -> None:
     from tests.gateway.conftest import add_provider
 
     with hub.database.write("hub") as connection:
-        add_provider(connection, 0, models=["slow"], url=f"http://127.0.0.1:{hub.port}".replace(str(hub.port), str(hub.upstream._server.sockets[0].getsockname()[1])) + "/v1", first=300, idle=300)  # type: ignore[union-attr]
+        add_provider(
+            connection,
+            0,
+            models=["slow"],
+            url=f"http://127.0.0.1:{hub.port}".replace(
+                str(hub.port), str(hub.upstream._server.sockets[0].getsockname()[1])
+            )
+            + "/v1",
+            first=300,
+            idle=300,
+        )  # type: ignore[union-attr]
 
     async def script(call: Call) -> None:
         if call.fields.get("stream"):
@@ -136,7 +150,9 @@ async def test_failover_goes_to_another_deployment_before_the_first_byte(hub: Hu
 async def test_upstream_errors_become_ours(hub: Hub) -> None:
     async def script(call: Call) -> None:
         status = call.fields["seed"]
-        call.writer.write(json_answer({"error": {"message": "no", "type": "t", "code": 17}}, status, b"retry-after: 7\r\n"))
+        call.writer.write(
+            json_answer({"error": {"message": "no", "type": "t", "code": 17}}, status, b"retry-after: 7\r\n")
+        )
 
     hub.upstream.script = script
     expected = {400: 400, 401: 502, 403: 502, 404: 502, 413: 413, 422: 400, 429: 429, 500: 502, 503: 503}

@@ -67,7 +67,10 @@ async def test_a_stream_grows_to_the_last_token_and_ends_with_length(engine: Hub
     events = answer.events
     assert events[-1] == "[DONE]" and events[-2]["usage"]["total_tokens"] == 1000
     assert events[-3]["choices"][0]["finish_reason"] == "length"
-    assert len([e for e in events[:-1] if e["choices"] and e["choices"][0]["delta"].get("content")]) == 1000 - PROMPT
+    assert (
+        len([e for e in events[:-1] if e["choices"] and e["choices"][0]["delta"].get("content")])
+        == 1000 - PROMPT
+    )
     await asyncio.wait_for(engine.upstream.calls[0].closed.wait(), 1)
     assert await used(engine) == (1000, 1000)
     [event] = await engine.settled()
@@ -120,7 +123,9 @@ async def test_a_window_that_resets_answers_429_with_the_time(hub: Hub) -> None:
     assert [answer.status for answer in answers] == [200, 200, 200, 429]
     refused = answers[3]
     assert 0 < int(refused.headers["retry-after"]) <= 3600 and "retry-after-ms" in refused.headers
-    assert "x-ath-quota-rpm-limit" in answers[0].headers and "x-ratelimit-limit-requests" in answers[0].headers
+    assert (
+        "x-ath-quota-rpm-limit" in answers[0].headers and "x-ratelimit-limit-requests" in answers[0].headers
+    )
 
 
 async def test_quota_can_be_read(hub: Hub) -> None:
@@ -150,7 +155,9 @@ async def test_a_new_key_works_at_once(hub: Hub) -> None:
     from tokenhub.kernel.clock import now_ms
 
     with hub.database.write("hub") as connection:
-        spec = KeySpec(hub.org_id, "new", frozenset({"inference"}), user_id=hub.user_id, models=frozenset({"other"}))
+        spec = KeySpec(
+            hub.org_id, "new", frozenset({"inference"}), user_id=hub.user_id, models=frozenset({"other"})
+        )
         create_key(connection, spec, at_ms=now_ms(), secret="sk-brand-new")
     answer = await hub.ask(body=chat(), key="sk-brand-new")
     assert answer.status == 403 and answer.code == "model_not_allowed"

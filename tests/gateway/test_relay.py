@@ -12,7 +12,10 @@ async def test_an_answer_is_relayed_byte_for_byte_and_booked(hub: Hub) -> None:
     raw = b'{"id":"x" , "choices":[{"finish_reason":"stop"}],\n "usage":{"prompt_tokens":12,"completion_tokens":3}, "odd": 1e2}'
 
     async def script(call: Call) -> None:
-        call.writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(raw), raw))
+        call.writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(raw), raw)
+        )
 
     hub.upstream.script = script
     answer = await hub.ask(body=chat())
@@ -20,7 +23,12 @@ async def test_an_answer_is_relayed_byte_for_byte_and_booked(hub: Hub) -> None:
     assert answer.headers["x-request-id"].startswith("req_")
     [event] = await hub.settled()
     assert event["request_id"] == answer.headers["x-request-id"]
-    assert (event["input_tokens"], event["output_tokens"], event["finish"], event["source"]) == (12, 3, "stop", "provider")
+    assert (event["input_tokens"], event["output_tokens"], event["finish"], event["source"]) == (
+        12,
+        3,
+        "stop",
+        "provider",
+    )
     assert await hub.held() == 0
 
 
@@ -117,7 +125,9 @@ async def test_connections_are_kept_and_a_stale_one_is_retried_once(hub: Hub) ->
 
 async def test_completions_and_embeddings(hub: Hub) -> None:
     async def script(call: Call) -> None:
-        call.writer.write(json_answer({"object": "list", "data": [], "usage": {"prompt_tokens": 4, "total_tokens": 4}}))
+        call.writer.write(
+            json_answer({"object": "list", "data": [], "usage": {"prompt_tokens": 4, "total_tokens": 4}})
+        )
 
     hub.upstream.script = script
     answer = await hub.ask("/v1/embeddings", body={"model": "m", "input": ["a", "b"]})
@@ -142,7 +152,10 @@ async def test_pipelined_requests_are_answered_in_order(hub: Hub) -> None:
 
     hub.upstream.script = script
     async with await hub.open() as client:
-        client.send(b"".join(request(body=chat(seed=number)) for number in range(8)) + request("/nope/at/all", method="GET"))
+        client.send(
+            b"".join(request(body=chat(seed=number)) for number in range(8))
+            + request("/nope/at/all", method="GET")
+        )
         assert [(await client.answer()).json["id"] for _ in range(8)] == [str(number) for number in range(8)]
         assert (await client.answer()).status == 503
 

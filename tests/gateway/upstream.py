@@ -26,7 +26,9 @@ class Call:
 Script = Callable[[Call], Awaitable[None]]
 
 
-def chunk(content: str | None = None, *, finish: str | None = None, index: int = 0, **extra: Any) -> dict[str, Any]:
+def chunk(
+    content: str | None = None, *, finish: str | None = None, index: int = 0, **extra: Any
+) -> dict[str, Any]:
     """One conforming chat chunk."""
     delta = {} if content is None else {"content": content}
     return {
@@ -58,7 +60,12 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-e
 
 def json_answer(value: Any, status: int = 200, extra: bytes = b"") -> bytes:
     body = json.dumps(value, separators=(",", ":")).encode()
-    return b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b" % (status, extra, len(body), body)
+    return b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n%bcontent-length: %d\r\n\r\n%b" % (
+        status,
+        extra,
+        len(body),
+        body,
+    )
 
 
 ANSWER = {
@@ -67,7 +74,12 @@ ANSWER = {
     "created": 1700000000,
     "model": "up",
     "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": "Hi!", "refusal": None}, "logprobs": None, "finish_reason": "stop"}
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hi!", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
     ],
     "usage": USAGE,
 }
@@ -99,7 +111,9 @@ class ScriptedUpstream:
         if "path" in options:
             self._server = await asyncio.start_unix_server(self._connected, **options)
             return 0
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", options.pop("port", 0), **options)
+        self._server = await asyncio.start_server(
+            self._connected, "127.0.0.1", options.pop("port", 0), **options
+        )
         return self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -301,6 +301,9 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Parser: the head is complete."""
+        if self._head_wire > HEAD_BYTES_MAX:  # may count a body that came in the same block
+            if sum(len(name) + len(value) + 4 for name, value in self.header_list) > HEAD_BYTES_MAX:
+                self._stop(HeaderFieldsTooLarge(f"Request headers exceed {HEAD_BYTES_MAX} bytes."))
         self._in_head = False
         self._head_wire = self._body_wire = 0
         exchange = Exchange(self, self._target)
