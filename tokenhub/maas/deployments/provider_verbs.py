@@ -81,6 +81,10 @@ class AddArgs(Model):
 def provider_add(ctx: Context, args: AddArgs) -> ProviderAdded:
     """Its models are called `<name>/<model>`. The key is stored for the hub's own use and never shown."""
     settings = ctx.settings
+    if not ctx.dry_run and settings.home.exists():
+        settings.home.chmod(
+            0o700
+        )  # its databases hold the key; on PostgreSQL the server's own rights guard it
     provider = provider_store.insert_provider(
         ctx.hub,
         args.name,
