@@ -161,7 +161,9 @@ async def sign_in(context: BrowserContext, site: Site) -> None:
     """Give the context a session without a page."""
     answer = await context.request.post(f"{site.url}/api/session", data={"key": ADMIN_KEY})
     assert answer.ok, await answer.text()
-    await context.add_init_script("if (location.protocol.startsWith('http')) localStorage.setItem('signed-in', '1')")
+    await context.add_init_script(
+        "if (location.protocol.startsWith('http')) localStorage.setItem('signed-in', '1')"
+    )
 
 
 async def ready(page: Page) -> None:

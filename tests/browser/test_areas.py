@@ -13,7 +13,9 @@ async def test_usage_shows_the_ledgers_sums_and_rows(page: Page, site: Site) -> 
     request_id = await page.locator("button.receipt").last.get_attribute("data-request")
     await page.get_by_role("link", name="Usage").click()
     await page.get_by_role("heading", name="Latest requests").wait_for()
-    report = site.hub.rows("ledger", "SELECT COUNT(*) AS n, SUM(input_tokens + output_tokens) AS tokens FROM usage_event")
+    report = site.hub.rows(
+        "ledger", "SELECT COUNT(*) AS n, SUM(input_tokens + output_tokens) AS tokens FROM usage_event"
+    )
     total = report[0]
     tokens = await page.locator("dd", has_text=re.compile(r"^[\d,]+$")).first.inner_text()
     assert int(tokens.replace(",", "")) == total["tokens"]

@@ -5,6 +5,7 @@ import gzip
 from playwright.async_api import Page
 
 from tests.browser.conftest import ARTIFACTS, Site, Watch, ask, finished
+from tests.browser.figures import record
 from tokenhub.http.console_files import CONSOLE_DIR
 
 FIRST_JS_MAX = 180_000
@@ -67,7 +68,7 @@ async def test_first_javascript_is_small(page: Page) -> None:
     for url in loaded:
         path = CONSOLE_DIR / url.split("/", 3)[3]
         total += len(gzip.compress(path.read_bytes(), 9))
-    print(f"\nfirst JavaScript: {total} bytes gzipped in {len(loaded)} files")
+    record("first_js_gzip_bytes", total)
     assert total <= FIRST_JS_MAX
 
 
