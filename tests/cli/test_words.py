@@ -59,7 +59,7 @@ def test_every_noun_and_verb_has_help_and_every_write_an_example(hub: Hub) -> No
             assert all(param.help for param in verb.params), verb.name
 
 
-@pytest.mark.parametrize("name", ["up", "serve", "chat", "config", "doctor", "completion", "version"])
+@pytest.mark.parametrize("name", ["up", "serve", "chat", "config", "doctor", "completion", "docs", "version"])
 def test_own_verbs_have_help(hub: Hub, name: str) -> None:
     assert hub(name, "--help").code == 0
 

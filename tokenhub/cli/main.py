@@ -21,6 +21,7 @@ BUILT_IN = {
     "config": ("tokenhub.cli.settings_view:config", "Settings, and where each value came from"),
     "doctor": ("tokenhub.cli.doctor:doctor", "Check this machine and say what to mend"),
     "completion": ("tokenhub.cli.completion:completion", "Completion for bash, zsh or fish"),
+    "docs": ("tokenhub.cli.reference:docs", "Write docs/reference from the declarations (in a checkout)"),
     "version": ("tokenhub.cli.version:version", "Version of the hub and what it runs on"),
 }
 """Verbs that are no commands of the hub: where they are, and what help says of them."""

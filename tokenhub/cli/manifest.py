@@ -1,6 +1,6 @@
 """What `hub --help` knows of the declared commands, without loading them: `manifest.json` beside this file.
 
-`python -m tokenhub.cli.reference` writes it from the declarations; a test fails when it is stale.
+`hub docs` writes it from the declarations; a test fails when it is stale.
 """
 
 import json

@@ -1,7 +1,7 @@
 """How the first page of help sorts and names the nouns, and which verb a bare noun means."""
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run", ("up", "serve", "doctor", "config", "completion", "version")),
+    ("Run", ("up", "serve", "doctor", "config", "completion", "docs", "version")),
     ("Use", ("chat", "model", "deploy", "provider")),
     ("People and keys", ("key", "login-link", "user", "team", "project", "service-account", "org")),
     ("Books", ("usage", "budget", "price", "ledger")),

@@ -1,4 +1,4 @@
-"""`python -m tokenhub.cli.reference`: write the manifest and docs/reference from the declarations.
+"""`hub docs`, or `python -m tokenhub.cli.reference`: write the manifest and docs/reference from the declarations.
 
 `--check` writes nothing and fails if a file is stale.
 """
@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import click
 from fastapi import FastAPI
 
 from tokenhub.app import build_app
@@ -28,25 +29,36 @@ def generated() -> dict[Path, str]:
     return made
 
 
-def stale() -> list[Path]:
-    """Files that are not as the declarations say."""
-    return [
-        path
+def stale() -> dict[Path, str]:
+    """Files that are not as the declarations say, and what belongs in them."""
+    return {
+        path: text
         for path, text in generated().items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    }
 
 
-def main() -> None:
+@click.command(
+    help="Write the manifest and docs/reference from the declarations, in a checkout of the source."
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit code 1 if a file is stale.")
+def docs(check: bool) -> None:
     """Write or check."""
-    if "--check" in sys.argv[1:]:
-        old = stale()
-        for path in old:
-            sys.stderr.write(f"stale: {path.relative_to(ROOT)}; run python -m tokenhub.cli.reference\n")
-        sys.exit(1 if old else 0)
-    for path, text in generated().items():
+    if not (ROOT / "docs").is_dir():
+        raise click.ClickException(
+            "This is no checkout of the source, so there is no docs/reference to write."
+        )
+    old = stale()
+    for path, text in old.items():
+        shown = path.relative_to(ROOT)
+        if check:
+            click.echo(f"stale: {shown}; run `hub docs`", err=True)
+            continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {shown}", err=True)
+    if check and old:
+        sys.exit(1)
 
 
 def _app() -> FastAPI:
@@ -61,4 +73,4 @@ def _app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    main()
+    docs()

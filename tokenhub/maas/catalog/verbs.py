@@ -162,6 +162,7 @@ def job_list(ctx: Context, args: JobListArgs) -> JobList:
     permission="admin",
     summary="Show one piece of background work.",
     positional=("job",),
+    examples=[Example("hub job show job_01J9Z3", "Progress and outcome; ids stand in `hub job list`")],
 )
 def job_show(ctx: Context, args: JobArgs) -> JobView:
     """State, progress, and its result or error."""
@@ -174,6 +175,7 @@ def job_show(ctx: Context, args: JobArgs) -> JobView:
     permission="admin",
     summary="Cancel background work.",
     positional=("job",),
+    examples=[Example("hub job cancel job_01J9Z3", "A download keeps what came, for the next try")],
 )
 def job_cancel(ctx: Context, args: JobArgs) -> JobView:
     """It stops at its next report, within about a second."""

@@ -113,6 +113,7 @@ def provider_add(ctx: Context, args: AddArgs) -> ProviderAdded:
     permission="admin",
     summary="List the providers.",
     columns=("name", "base_url", "key", "models"),
+    examples=[Example("hub provider list", "Addresses, the end of each key, models")],
 )
 def provider_list(ctx: Context, args: NoArgs) -> ProviderList:
     """With the models that are routed to each."""
@@ -125,6 +126,7 @@ def provider_list(ctx: Context, args: NoArgs) -> ProviderList:
     permission="admin",
     summary="Forget a provider, its key and its deployments.",
     positional=("name",),
+    examples=[Example("hub provider remove lab", "Its models are gone within a second; the books stay")],
 )
 def provider_remove(ctx: Context, args: NameArgs) -> ProviderRemoved:
     """Gateways stop routing to it within a second."""
@@ -138,6 +140,7 @@ def provider_remove(ctx: Context, args: NameArgs) -> ProviderRemoved:
     permission="admin",
     summary="Ask a provider for its models, to see that URL and key work.",
     positional=("name",),
+    examples=[Example("hub provider test lab", "Then `hub job show` tells its models and latency")],
 )
 def provider_test(ctx: Context, args: NameArgs) -> JobView:
     """The job's result lists the models and the latency."""

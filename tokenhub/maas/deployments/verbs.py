@@ -127,7 +127,12 @@ def deploy_list(ctx: Context, args: NoArgs) -> DeploymentList:
 
 
 @command(
-    "deploy.show", effect="read", permission="read", summary="Show one deployment.", positional=("name",)
+    "deploy.show",
+    effect="read",
+    permission="read",
+    summary="Show one deployment.",
+    positional=("name",),
+    examples=[Example("hub deploy show smollm2-135m-instruct", "Its state, and why it is in it")],
 )
 def deploy_show(ctx: Context, args: NameArgs) -> DeploymentView:
     """Its state, and why it is in it."""
@@ -140,6 +145,7 @@ def deploy_show(ctx: Context, args: NameArgs) -> DeploymentView:
     permission="admin",
     summary="Serve a stopped deployment again.",
     positional=("name",),
+    examples=[Example("hub deploy start smollm2-135m-instruct", "After `hub deploy stop`")],
 )
 def deploy_start(ctx: Context, args: NameArgs) -> DeploymentView:
     """The engine is started by the worker."""
@@ -152,6 +158,11 @@ def deploy_start(ctx: Context, args: NameArgs) -> DeploymentView:
     permission="admin",
     summary="Stop serving, but keep the deployment.",
     positional=("name",),
+    examples=[
+        Example(
+            "hub deploy stop smollm2-135m-instruct", "Frees its memory; stays stopped at the next `hub up`"
+        )
+    ],
 )
 def deploy_stop(ctx: Context, args: NameArgs) -> DeploymentView:
     """Answers that run now are cut."""
@@ -164,6 +175,9 @@ def deploy_stop(ctx: Context, args: NameArgs) -> DeploymentView:
     permission="admin",
     summary="Stop serving and forget the deployment.",
     positional=("name",),
+    examples=[
+        Example("hub deploy remove smollm2-135m-instruct", "The file stays: `hub model remove` deletes it")
+    ],
 )
 def deploy_remove(ctx: Context, args: NameArgs) -> DeploymentView:
     """The model's file stays; see `hub model remove`."""
