@@ -33,6 +33,8 @@ def run_app(settings: Settings) -> None:
             uds=str(settings.app_socket),
             log_config=None,
             access_log=False,
+            server_header=False,  # the gateway sends the date, nobody needs the rest
+            date_header=False,
             timeout_graceful_shutdown=3,
             timeout_keep_alive=120,
             proxy_headers=True,
