@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from tests.engines.conftest import ROOT, alive, spec, until
+from tokenhub.adapters.engines import llama_cpp_process
 from tokenhub.adapters.engines.llama_cpp_process import LlamaCppLauncher
 from tokenhub.adapters.handlers import job_handlers
 from tokenhub.config import Settings
@@ -24,7 +25,7 @@ from tokenhub.maas.catalog.adding import add_file
 from tokenhub.maas.catalog.jobs import ADD, add_model_file
 from tokenhub.maas.catalog.store import get_entry, insert_entry
 from tokenhub.maas.catalog.types import ModelEntry
-from tokenhub.maas.deployments import store
+from tokenhub.maas.deployments import store, supervisor
 from tokenhub.maas.deployments.engine import EngineCounts, EngineFailed
 from tokenhub.worker import Sweep, run_worker
 
@@ -229,3 +230,16 @@ def test_adding_links_the_file(
     with sqlite_database.write("hub") as connection:
         insert_entry(connection, entry)
         assert get_entry(connection, "mine").template == ""
+
+
+async def test_an_engine_that_hangs_is_replaced(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "COUNT_EVERY_S", 0.1)
+    monkeypatch.setattr(supervisor, "SILENT_MAX", 2)
+    monkeypatch.setattr(llama_cpp_process, "COUNT_S_MAX", 1.0)
+    running.deploy(tiny(running.database))
+    running.start()
+    await running.status("running")
+    first = running.row()
+    os.kill(first.engine_pid, signal.SIGSTOP)
+    await running.status("running", but_not=first.engine_boot)
+    assert not alive(first.engine_pid)

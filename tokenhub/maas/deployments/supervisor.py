@@ -16,7 +16,7 @@ from tokenhub.db.engine import Database
 from tokenhub.kernel.errors import HubError
 from tokenhub.maas.catalog.store import get_entry
 from tokenhub.maas.deployments import store
-from tokenhub.maas.deployments.engine import Engine, EngineCounts, EngineLauncher, EngineSpec
+from tokenhub.maas.deployments.engine import Engine, EngineCounts, EngineFailed, EngineLauncher, EngineSpec
 from tokenhub.maas.deployments.store import DeploymentRow
 
 log = structlog.get_logger()
@@ -25,6 +25,8 @@ COUNT_EVERY_S = 2.0
 BACKOFF_S_MAX = 30.0
 STABLE_S = 30.0
 """An engine that lived this long starts again without a pause."""
+SILENT_MAX = 15
+"""Counter samples in a row without an answer (about a minute) after which an engine counts as hung."""
 FETCH_POLL_S = 0.5
 RecordCount = Callable[[str, EngineCounts], None]
 """`(engine_boot, counts)`; called in a thread."""
@@ -141,28 +143,33 @@ class EngineSupervisor:
             await engine.stop()
 
     async def _watch(self, engine: Engine, halt: asyncio.Event) -> None:
-        """Until the engine ends or `halt`; its counters are recorded on the way."""
+        """Until the engine ends, hangs, or `halt`; its counters are recorded on the way. Raises: EngineFailed."""
         ended = asyncio.create_task(engine.wait())
         halted = asyncio.create_task(halt.wait())
+        silent = 0
         try:
             while not ended.done() and not halted.done():
                 await asyncio.wait(
                     {ended, halted}, timeout=COUNT_EVERY_S, return_when=asyncio.FIRST_COMPLETED
                 )
                 if not ended.done():
-                    await self._count(engine)
+                    silent = 0 if await self._count(engine) else silent + 1
+                if silent >= SILENT_MAX:
+                    raise EngineFailed("The engine stopped answering and is being restarted.")
         finally:
             ended.cancel()
             halted.cancel()
 
-    async def _count(self, engine: Engine) -> None:
+    async def _count(self, engine: Engine) -> bool:
+        """Record the engine's counters; False if it did not answer."""
         counts = await engine.counts()
         if counts is None:
-            return
+            return False
         try:
             await asyncio.to_thread(self._record_count, engine.boot, counts)
         except Exception:  # the books' database may be away; the next sample carries the same totals
             log.exception("engine_count_failed", boot=engine.boot)
+        return True
 
     def _own_rows(self) -> list[DeploymentRow]:
         with self._database.read("hub") as connection:
