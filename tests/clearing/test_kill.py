@@ -13,7 +13,7 @@ from tests.clearing.victim import STEP
 from tokenhub.clearing.recovery import recover_dead_owners
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(30, marks=pytest.mark.slow)])
 async def test_kill_under_load(books: Books, kills: int) -> None:
     limit = books.limit(kills * 4_000_000)
     chance = random.Random(kills)
