@@ -19,9 +19,10 @@ from tests.acceptance.upstream import MODEL, ROUTED, Upstream, prompt
 CLIENTS = 64
 REQUESTS = 256
 WORDS = 30
-TOKENS = 120
+TOKENS = 300
 USABLE_MIN = 0.97
 HELD_TIMEOUT_S = 10.0
+CLIENT_TIMEOUT_S = 40.0
 
 
 @dataclass
@@ -159,7 +160,11 @@ async def _run(hub: Hub, secrets: list[str], bodies: list[dict[str, Any]]) -> li
     async def client() -> None:
         while queue:
             index, body = queue.pop()
-            answers.append(await complete(f"{hub.url}/v1", secrets[index % len(secrets)], body))
+            answers.append(
+                await complete(
+                    f"{hub.url}/v1", secrets[index % len(secrets)], body, timeout_s=CLIENT_TIMEOUT_S
+                )
+            )
 
     async with asyncio.TaskGroup() as group:
         for _ in range(CLIENTS):

@@ -98,7 +98,8 @@ def perform(area: str, checks: Sequence[Check], run: Run) -> int:
             measured = one.measure(run)
         except Exception as error:  # a check that breaks is a row that falls short, not the end of the run
             traceback.print_exc()
-            measured = Measured(False, f"broke: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ""}")
+            words = (str(error).splitlines() or [""])[0][:200]
+            measured = Measured(False, f"broke: {type(error).__name__}: {words}")
         rows.append(
             {
                 "number": one.number,
