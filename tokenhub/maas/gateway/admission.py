@@ -17,6 +17,7 @@ from tokenhub.kernel.errors import (
     Unavailable,
 )
 from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.request import Endpoint, ParsedRequest
 from tokenhub.maas.gateway.sizing import GROW_NEAR_TOKENS, GROW_TOKENS, HoldSize, with_exact_prompt
 from tokenhub.maas.gateway.snapshot import Snapshot
@@ -44,30 +45,30 @@ def credential(headers: Mapping[bytes, bytes]) -> bytes | None:
     return headers.get(b"x-api-key") or headers.get(b"x-goog-api-key")
 
 
-def find_principal(snapshot: Snapshot, secret: bytes, *, at_ms: int) -> Principal | None:
-    """Who holds this secret; None if it is unknown or has expired."""
+def find_principal(snapshot: Snapshot, secret: bytes) -> Principal | None:
+    """Who holds this secret; None if it is unknown. Its expiry is the caller's to check."""
     try:
-        principal = snapshot.keys.get(hash_secret(secret.decode("ascii")))
+        return snapshot.keys.get(hash_secret(secret.decode("ascii")))
     except UnicodeDecodeError:
         return None
-    if principal is None or (principal.expires_at_ms is not None and principal.expires_at_ms <= at_ms):
-        return None
-    return principal
 
 
-async def authenticate(server: "GatewayServer", headers: Mapping[bytes, bytes], *, at_ms: int) -> Principal:
+async def authenticate(server: "GatewayServer", exchange: Exchange) -> Principal:
     """Who calls. An unknown key looks once for a newer snapshot. Raises: Unauthenticated."""
-    secret = credential(headers)
+    principal, at_ms = exchange.principal, exchange.started_ms
+    if principal is not None and (principal.expires_at_ms is None or at_ms < principal.expires_at_ms):
+        return principal
+    secret = credential(exchange.headers)
     if secret is None:
         raise Unauthenticated(
             "No API key given. Send it as `Authorization: Bearer KEY`; make one with `hub key create`.",
             code="missing_api_key",
         )
-    principal = find_principal(server.keeper.current, secret, at_ms=at_ms)
+    principal = find_principal(server.keeper.current, secret)
     if principal is None:
         await Strand.wait(server.keeper.check())
-        principal = find_principal(server.keeper.current, secret, at_ms=at_ms)
-    if principal is None:
+        principal = find_principal(server.keeper.current, secret)
+    if principal is None or (principal.expires_at_ms is not None and principal.expires_at_ms <= at_ms):
         raise Unauthenticated("The API key is not known here, was revoked, or has expired.")
     return principal
 

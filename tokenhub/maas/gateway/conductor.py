@@ -55,7 +55,7 @@ async def conduct(server: "GatewayServer", exchange: Exchange, endpoint: Endpoin
     try:
         if exchange.method != b"POST":
             raise server.method_not_allowed("POST")
-        principal = await authenticate(server, exchange.headers, at_ms=exchange.started_ms)
+        principal = await authenticate(server, exchange)
         body = _body(exchange)
         request = parse_request(endpoint, body, request_id=exchange.request_id)
         if b"idempotency-key" in exchange.headers and await server.idempotency.enter(

@@ -301,9 +301,8 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Parser: the head is complete."""
-        if self._head_wire > HEAD_BYTES_MAX:  # may count a body that came in the same block
-            if sum(len(name) + len(value) + 4 for name, value in self.header_list) > HEAD_BYTES_MAX:
-                self._stop(HeaderFieldsTooLarge(f"Request headers exceed {HEAD_BYTES_MAX} bytes."))
+        if self._head_wire > HEAD_BYTES_MAX and _size_of(self.header_list) > HEAD_BYTES_MAX:
+            self._stop(HeaderFieldsTooLarge(f"Request headers exceed {HEAD_BYTES_MAX} bytes."))
         self._in_head = False
         self._head_wire = self._body_wire = 0
         exchange = Exchange(self, self._target)
@@ -448,6 +447,11 @@ def _repeated_once_only(headers: list[tuple[bytes, bytes]]) -> bool:
             return True
         seen.add(lowered)
     return False
+
+
+def _size_of(headers: list[tuple[bytes, bytes]]) -> int:
+    """Bytes of a head; the wire count may include a body that came in the same block."""
+    return sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def _too_large(limit: int) -> HubError:

@@ -61,14 +61,14 @@ def _health(server: "GatewayServer", exchange: Exchange) -> None:
 
 async def _metrics(server: "GatewayServer", exchange: Exchange) -> None:
     if not exchange.connection.loopback or b"x-forwarded-for" in exchange.headers:
-        principal = await authenticate(server, exchange.headers, at_ms=exchange.started_ms)
+        principal = await authenticate(server, exchange)
         if not principal.allows(METRICS_SCOPE):
             raise PermissionDenied(f"This key may not read metrics; it lacks the scope `{METRICS_SCOPE}`.")
     exchange.respond(200, b"content-type: text/plain; version=0.0.4\r\n", server.metrics.render())
 
 
 async def _models(server: "GatewayServer", exchange: Exchange) -> None:
-    principal = await authenticate(server, exchange.headers, at_ms=exchange.started_ms)
+    principal = await authenticate(server, exchange)
     visible = {
         name: _model(name, deployments[0])
         for name, deployments in server.keeper.current.deployments.items()
@@ -98,7 +98,7 @@ def _model(name: str, deployment: Deployment) -> dict[str, Any]:
 
 async def _quota(server: "GatewayServer", exchange: Exchange) -> None:
     """Every hard limit of the caller: cap, used, held, remaining, reset. `?model=` adds those of a model."""
-    principal = await authenticate(server, exchange.headers, at_ms=exchange.started_ms)
+    principal = await authenticate(server, exchange)
     asked = parse_qs(exchange.query.decode("ascii", "replace")).get("model", [""])
     exchange.respond(
         200,

@@ -9,6 +9,7 @@ from tokenhub.maas.gateway.errors import ClientGone, error_body, error_event, er
 from tokenhub.maas.gateway.strand import Strand
 
 if TYPE_CHECKING:
+    from tokenhub.identity.types import Principal
     from tokenhub.kernel.errors import HubError
     from tokenhub.maas.gateway.connection import ClientConnection
     from tokenhub.maas.gateway.idempotency import Recorder
@@ -58,6 +59,7 @@ class Exchange:
         "keep_alive",
         "method",
         "path",
+        "principal",
         "query",
         "recorder",
         "request_id",
@@ -91,6 +93,8 @@ class Exchange:
         """The body goes to `body_sink` as it arrives (proxied paths)."""
         self.body_sink: Callable[[bytes], None] | None = None
         self.request_id = ""
+        self.principal: Principal | None = None
+        """Whose key came with the head, as far as the snapshot knows it."""
         self.started_ms = 0
         self.status = 0
         self.framed = False

@@ -16,7 +16,6 @@ from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import HubError, Unavailable
-from tokenhub.kernel.ids import new_id
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway import endpoints
 from tokenhub.maas.gateway.admission import credential, find_principal
@@ -29,6 +28,7 @@ from tokenhub.maas.gateway.metrics import Metrics
 from tokenhub.maas.gateway.pool import UpstreamPool
 from tokenhub.maas.gateway.proxy import proxy
 from tokenhub.maas.gateway.request import Endpoint
+from tokenhub.maas.gateway.request_ids import RequestIds
 from tokenhub.maas.gateway.snapshot import SnapshotKeeper
 from tokenhub.maas.gateway.strand import Strand
 from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter, PromptCounter, UpstreamAdapter
@@ -78,6 +78,7 @@ class GatewayServer:
         self._adapters = adapters
         self._conforming = ConformingAdapter()
         self._heads: dict[tuple[str, bytes], bytes] = {}
+        self._ids = RequestIds()
         self._second: asyncio.TimerHandle | None = None
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -126,7 +127,14 @@ class GatewayServer:
             head = b"content-type: application/json\r\nretry-after: 1\r\nx-should-retry: true\r\nconnection: close\r\n"
             connection.write(
                 b"%bx-request-id: %b\r\ncontent-length: %d\r\n%b%b%b"
-                % (STATUS_LINE[503], new_id("req").encode(), len(body), head, self.date_header, body)
+                % (
+                    STATUS_LINE[503],
+                    self._ids.next(now_ms()).encode(),
+                    len(body),
+                    head,
+                    self.date_header,
+                    body,
+                )
             )
             connection.close()
             return False
@@ -145,16 +153,18 @@ class GatewayServer:
 
     def request_id(self, exchange: Exchange) -> str:
         """Ours, never the client's: the books are keyed by it."""
-        exchange.started_ms = now_ms()
-        return new_id("req")
+        exchange.started_ms = at_ms = now_ms()
+        return self._ids.next(at_ms)
 
     def classify(self, exchange: Exchange) -> None:
         """Whether the body is taken whole or passed on as it comes, and how large it may be."""
         path = exchange.path
         if path in TOKEN_PATHS:
             secret = credential(exchange.headers)
-            known = secret is not None and find_principal(self.keeper.current, secret, at_ms=0) is not None
             limit = self.settings.body_bytes_max
+            if secret is not None:
+                exchange.principal = find_principal(self.keeper.current, secret)
+            known = exchange.principal is not None
             exchange.body_limit = limit if known else min(limit, UNKNOWN_KEY_BODY_BYTES_MAX)
         elif path in OWN_PATHS or path.startswith(b"/v1/models/"):
             exchange.body_limit = UNKNOWN_KEY_BODY_BYTES_MAX
@@ -195,6 +205,8 @@ class GatewayServer:
         if fixed is None:
             origin = self.pool.origin(deployment.base_url)
             authorization = f"authorization: Bearer {deployment.api_key}\r\n" if deployment.api_key else ""
+            if len(self._heads) > 1024:
+                self._heads.clear()  # engines get a new key at each start
             fixed = self._heads[key] = (
                 b"POST %b%b HTTP/1.1\r\nhost: %b\r\n%bcontent-type: application/json\r\naccept: */*\r\nuser-agent: tokenhub\r\n"
                 % (origin.path, path, origin.host_header, authorization.encode())

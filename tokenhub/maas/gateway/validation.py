@@ -26,6 +26,7 @@ _completion = msgspec.json.Decoder(Completion).decode
 _embedding = msgspec.json.Decoder(Embedding).decode
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _QUOTED = re.compile(rb'"[^"]*"')
+_QUOTED_NAMES = {name: b'"%b"' % name.encode() for name in COMMON_CHAT}
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
@@ -135,7 +136,8 @@ def _too_deep(body: bytes) -> bool:
 
 def _refuse_repeats(body: bytes, fields: dict[str, msgspec.Raw]) -> None:
     for name in fields:
-        if body.count(b'"%b"' % name.encode()) > 1:
+        quoted = _QUOTED_NAMES.get(name)
+        if body.count(quoted if quoted is not None else b'"%b"' % name.encode()) > 1:
             json.loads(body, object_pairs_hook=_unique, parse_int=_shrug, parse_float=_shrug)
             return
 
