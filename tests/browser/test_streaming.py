@@ -1,14 +1,21 @@
 """An answer while it is written: smooth at 200 tokens a second, whole after a reload and in a second tab, stopped at once."""
 
 import asyncio
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.assistant.scripted_upstream import SHORT
 from tests.browser.conftest import ARTIFACTS, Site, ask, finished, ready, until
 from tests.browser.figures import record
 
+FRAMES = """() => new Promise((resolve) => { const times = []; let last = performance.now(); const start = last;
+  (function tick(now) { times.push(now - last); last = now;
+    if (now - start > 40000) resolve(times.sort((a, b) => a - b)); else requestAnimationFrame(tick); })(last); })"""
 LONG_TASKS = """
   window.__tasks = [];
   new PerformanceObserver((list) => { for (const task of list.getEntries()) window.__tasks.push(Math.round(task.duration)); })
@@ -74,33 +81,59 @@ async def test_reload_and_second_tab_show_every_character_once(
     assert whole.count("def balance") == 1
 
 
+@dataclass
+class Tasks:
+    """The longest task of a page's main thread, in ms: by the clock, and by the processor time it took."""
+
+    wall_ms: float
+    cpu_ms: float
+
+
+def longest_tasks(trace: bytes) -> Tasks:
+    """Longest tasks of renderer main threads in a trace of Chromium."""
+    events: list[dict[str, Any]] = json.loads(trace)["traceEvents"]
+    mains = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [
+        event
+        for event in events
+        if event["name"].endswith("RunTask") and (event["pid"], event["tid"]) in mains and "dur" in event
+    ]
+    assert tasks, "the trace has no tasks"
+    return Tasks(
+        wall_ms=max(event["dur"] for event in tasks) / 1000,
+        cpu_ms=max(event.get("tdur", 0) for event in tasks) / 1000,
+    )
+
+
 @pytest.mark.slow
 async def test_ten_thousand_tokens_at_200_a_second_without_a_long_task(
-    context: BrowserContext, site: Site
+    browser: Browser, context: BrowserContext, site: Site
 ) -> None:
     page = await context.new_page()
-    await page.add_init_script(LONG_TASKS)
     await page.goto(site.url)
     await ready(page)
-    await page.evaluate("window.__tasks.length = 0")
+    await browser.start_tracing(page=page, categories=["toplevel", "__metadata"])
     await ask(page, "long please")
-    frames = asyncio.create_task(
-        page.evaluate(
-            """() => new Promise((resolve) => { const times = []; let last = performance.now(); const start = last;
-            (function tick(now) { times.push(now - last); last = now;
-              if (now - start > 40000) resolve(times.sort((a, b) => a - b)); else requestAnimationFrame(tick); })(last); })"""
-        )
-    )
+    frames = asyncio.create_task(page.evaluate(FRAMES))
     sent = site.script.sent
     await until(lambda: site.script.sent - sent > 9000, timeout_s=90)
     times = await frames
     await finished(page, timeout_s=60)
-    tasks: list[int] = await page.evaluate("window.__tasks")
-    record("stream_long_task_ms_max", max(tasks, default=0))
+    tasks = longest_tasks(await browser.stop_tracing())
+    busy = os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
+    record("stream_task_wall_ms_max", round(tasks.wall_ms))
+    record("stream_task_cpu_ms_max", round(tasks.cpu_ms))
     record("stream_frame_ms_median", round(times[len(times) // 2], 1))
     record("stream_frame_ms_p95", round(times[int(len(times) * 0.95)], 1))
+    record("stream_load_average", round(os.getloadavg()[0], 1))
     await page.screenshot(path=ARTIFACTS / "hub-long.png")
-    assert max(tasks, default=0) <= 200
+    assert tasks.cpu_ms <= 200
+    # A machine that is busy with other work stretches every task; then only the processor time is ours.
+    assert tasks.wall_ms <= 200 or busy
     streamed = await answer_text(page)
     await page.reload()
     await finished(page)

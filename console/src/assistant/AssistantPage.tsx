@@ -92,7 +92,7 @@ export function AssistantPage({ conversationId, list }: { conversationId: string
         <ModelPicker />
       </TopBar>
       <div className="relative min-h-0">
-        <div ref={stick.scroller} className="h-full overflow-y-auto overscroll-contain" onScroll={stick.onScroll} tabIndex={-1}>
+        <div ref={stick.scroller} className="h-full overflow-y-auto overscroll-contain [contain:layout_paint]" onScroll={stick.onScroll} tabIndex={-1}>
           <div ref={stick.content} className="mx-auto w-full max-w-[46rem] px-4 pt-6 pb-8 md:px-6">
             {empty && <EmptyState onIdea={(text) => composer.current?.take(text)} />}
             {thread.missing && <p className="py-16 text-center text-muted">{t("chat.notFound")}</p>}
@@ -120,7 +120,6 @@ export function AssistantPage({ conversationId, list }: { conversationId: string
                       onBooked={onBooked}
                       onRegenerate={() => void ask({ regenerate_id: turn.message.id })}
                       onVersion={(id) => void thread.show(id)}
-                      onRendered={stick.settle}
                     />
                   )}
                 </li>

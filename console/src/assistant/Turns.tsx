@@ -48,7 +48,6 @@ export function AnswerTurn({
   onBooked,
   onRegenerate,
   onVersion,
-  onRendered,
 }: {
   turn: Turn;
   busy: boolean;
@@ -57,7 +56,6 @@ export function AnswerTurn({
   onBooked: () => void;
   onRegenerate: () => void;
   onVersion: (id: string) => void;
-  onRendered: () => void;
 }) {
   const t = useT();
   const { message } = turn;
@@ -85,7 +83,7 @@ export function AnswerTurn({
   return (
     <article aria-label={message.model} aria-busy={running} className="group" data-status={status} data-run={runId}>
       <Reasoning follower={follower} text={message.reasoning} />
-      <Markdown source={follower ? follower.answer : still} onRendered={onRendered} />
+      <Markdown source={follower ? follower.answer : still} />
       {running && !state.started && <Waiting model={message.model} since={message.created_at_ms} />}
       {running && state.lost && <p className="mt-2 text-[0.8125rem] text-warn">{t("turn.lost")}</p>}
       {status === "error" && (

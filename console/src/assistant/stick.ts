@@ -15,8 +15,9 @@ export function useStick(key: string | null, enabled: boolean) {
   const settle = useCallback(() => {
     const element = scroller.current;
     if (element && sticking.current && wanted.current) {
-      element.scrollTop = element.scrollHeight;
-      lastTop.current = element.scrollTop;
+      const bottom = element.scrollHeight - element.clientHeight;
+      element.scrollTop = bottom;
+      lastTop.current = bottom;
     }
   }, []);
   const onScroll = useCallback(() => {
@@ -52,6 +53,7 @@ export function useStick(key: string | null, enabled: boolean) {
     settle();
   }, [key, settle]);
   useEffect(() => {
+    // Called when the layout of the frame is done: to read sizes costs nothing here, anywhere else it forces a layout.
     const observer = new ResizeObserver(settle);
     if (content.current) observer.observe(content.current);
     if (scroller.current) observer.observe(scroller.current);

@@ -14,18 +14,12 @@ export function fixed(text: string): TextSource {
 }
 
 /** Markdown that streams. React only holds the place; the renderer owns what is inside. */
-export const Markdown = memo(function Markdown({
-  source,
-  onRendered,
-}: {
-  source: TextSource;
-  onRendered?: () => void;
-}) {
+export const Markdown = memo(function Markdown({ source }: { source: TextSource }) {
   const host = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const place = host.current;
     if (!place) return;
-    const renderer = new SealedRenderer(place, onRendered);
+    const renderer = new SealedRenderer(place);
     const take = () => {
       const { text, final } = source.read();
       renderer.update(text, final);
@@ -37,7 +31,7 @@ export const Markdown = memo(function Markdown({
       renderer.dispose();
       place.replaceChildren();
     };
-  }, [source, onRendered]);
+  }, [source]);
   return <div className="md" ref={host} onClick={copyCode} />;
 });
 

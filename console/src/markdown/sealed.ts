@@ -27,10 +27,7 @@ export class SealedRenderer implements FrameWork {
   private ready: Token[] = [];
   private done = false;
 
-  constructor(
-    private readonly host: HTMLElement,
-    private readonly onRendered: () => void = () => {},
-  ) {}
+  constructor(private readonly host: HTMLElement) {}
 
   /** The whole text so far; `final` when nothing will follow. Renders in the next frame. */
   update(text: string, final: boolean): void {
@@ -68,7 +65,6 @@ export class SealedRenderer implements FrameWork {
     this.done = this.final && !left;
     this.host.toggleAttribute("data-rendered", this.done);
     if (!this.final) this.notBefore = performance.now() + (performance.now() - start) * REST_FACTOR;
-    this.onRendered();
     return left;
   }
 
