@@ -62,7 +62,11 @@ def build(*, force: bool = False) -> bool:
             (TARGET / "index.html").write_text(NOTICE.format(reason=failure))
         return False
     for path in sorted(TARGET.rglob("*")):
-        if path.is_file() and path.stat().st_size >= GZIP_LEAST_BYTES and path.suffix in {".js", ".css", ".html", ".svg"}:
+        if (
+            path.is_file()
+            and path.stat().st_size >= GZIP_LEAST_BYTES
+            and path.suffix in {".js", ".css", ".html", ".svg"}
+        ):
             path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
     (TARGET / STAMP).write_text(stamp)
     return True
@@ -85,7 +89,10 @@ def _install() -> None:
     if marker.is_file() and marker.read_text() == lock:
         return
     _say("Installing the console's packages ...")
-    _node([_npm_cli(), "ci", "--no-audit", "--no-fund", "--loglevel=error"], failing="the npm registry did not deliver its packages")
+    _node(
+        [_npm_cli(), "ci", "--no-audit", "--no-fund", "--loglevel=error"],
+        failing="the npm registry did not deliver its packages",
+    )
     marker.write_text(lock)
 
 

@@ -13,13 +13,13 @@ from fastapi import FastAPI
 
 from tests.assistant.paper_books import PaperBooks
 from tests.assistant.scripted_upstream import Script, create_upstream
-from tokenhub.app import create_app
 from tokenhub.assistant.api import build_router
 from tokenhub.assistant.credentials import DelegatedKeys
 from tokenhub.assistant.runs import Runner
 from tokenhub.assistant.service import Assistant
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
+from tokenhub.http.conventions import install
 from tokenhub.http.state import HttpState
 from tokenhub.identity.first_run import ensure_first_run
 
@@ -92,11 +92,9 @@ async def hub(settings: Settings, database: Database) -> AsyncIterator[Hub]:
             yield
             await runner.close()
 
-        app = create_app(
-            HttpState(database, settings),
-            routers=[build_router(assistant, default_model="paper-7b", currency="USD")],
-            lifespan=lifespan,
-        )
+        app = FastAPI(lifespan=lifespan)
+        install(app, HttpState(database, settings))
+        app.include_router(build_router(assistant, default_model="paper-7b", currency="USD"))
         async with (
             serving(app) as own,
             httpx.AsyncClient(

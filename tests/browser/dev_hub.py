@@ -17,7 +17,6 @@ from fastapi import FastAPI
 
 from tests.assistant.paper_books import PaperBooks
 from tests.assistant.scripted_upstream import Script, create_upstream
-from tokenhub.app import create_app
 from tokenhub.assistant.api import build_router
 from tokenhub.assistant.credentials import DelegatedKeys
 from tokenhub.assistant.runs import Runner
@@ -26,6 +25,7 @@ from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.db.migrate import migrate
 from tokenhub.http.console_files import console_router
+from tokenhub.http.conventions import install
 from tokenhub.http.sessions import router as session_router
 from tokenhub.http.state import HttpState
 from tokenhub.identity.first_run import ensure_first_run
@@ -59,12 +59,14 @@ async def main(port: int) -> None:
         yield
         await runner.close()
 
-    routers = [
+    app = FastAPI(lifespan=lifespan)
+    install(app, HttpState(database, settings))
+    for router in (
         session_router,
         build_router(assistant, default_model="paper-7b", currency="USD"),
         console_router(),
-    ]
-    app = create_app(HttpState(database, settings), routers=routers, lifespan=lifespan)
+    ):
+        app.include_router(router)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     print(f"key {first.admin_key}", flush=True)
     for link in links:

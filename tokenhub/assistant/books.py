@@ -2,6 +2,7 @@
 
 from tokenhub.assistant.ports import Envelope
 from tokenhub.assistant.types import BooksLine
+from tokenhub.budgets.forecast import forecast
 from tokenhub.budgets.paths import limits_for
 from tokenhub.budgets.store import load_limits
 from tokenhub.budgets.types import Limit
@@ -12,7 +13,7 @@ from tokenhub.db.engine import Database
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.clock import now_ms
 from tokenhub.ledger.buckets import BucketState, states
-from tokenhub.ledger.types import Unit
+from tokenhub.ledger.types import BucketSpec, Unit
 
 NEVER_MS = 2**62
 HOUR_MS = 3_600_000
@@ -48,20 +49,6 @@ class LedgerBooks:
             _envelope(limit, found.get(limit.id), at_ms=at_ms)
             for limit in sorted(limits, key=lambda limit: _order(limit, found.get(limit.id), at_ms))
         ]
-
-
-def forecast(*, cap: int, used: int, start_ms: int, end_ms: int, at_ms: int) -> int | None:
-    """When `cap` will be used up at the pace since `start_ms`; None if not before `end_ms`, or too early to tell.
-
-    Too early is within the first hour of the window. A cap that is used up already gives `at_ms`.
-    """
-    if used >= cap:
-        return at_ms
-    elapsed_ms = at_ms - start_ms
-    if used <= 0 or elapsed_ms < HOUR_MS:
-        return None
-    ends_ms = at_ms + (cap - used) * elapsed_ms // used
-    return ends_ms if ends_ms < end_ms else None
 
 
 def _line(found: StatementLine) -> BooksLine:
@@ -101,7 +88,6 @@ def _envelope(limit: Limit, state: BucketState | None, *, at_ms: int) -> Envelop
     spec = bucket_spec(limit, now_ms=at_ms)
     cap, used, held = (state.cap, state.used + state.overage, state.held) if state else (limit.cap, 0, 0)
     resets_at_ms = state.resets_at_ms if state else spec.window_end_ms
-    pace = limit.unit in (Unit.TOKENS, Unit.MONEY) and spec.window_end_ms - spec.window_start_ms > DAY_MS
     return Envelope(
         limit_id=limit.id,
         name=limit.name,
@@ -113,12 +99,19 @@ def _envelope(limit: Limit, state: BucketState | None, *, at_ms: int) -> Envelop
         held=held,
         hard=limit.hard,
         resets_at_ms=None if resets_at_ms >= NEVER_MS else resets_at_ms,
-        forecast_at_ms=forecast(
-            cap=cap, used=used, start_ms=spec.window_start_ms, end_ms=resets_at_ms, at_ms=at_ms
-        )
-        if pace
-        else None,
+        forecast_at_ms=_forecast(limit, spec, cap=cap, used=used, at_ms=at_ms),
     )
+
+
+def _forecast(limit: Limit, spec: BucketSpec, *, cap: int, used: int, at_ms: int) -> int | None:
+    """When a budget is used up at the pace so far; None in a window's first hour, which tells nothing yet."""
+    until_ms = None if spec.window_end_ms >= NEVER_MS else spec.window_end_ms
+    lasting = until_ms is not None and until_ms - spec.window_start_ms > DAY_MS
+    if limit.unit not in (Unit.TOKENS, Unit.MONEY) or not lasting or at_ms - spec.window_start_ms < HOUR_MS:
+        return None
+    return forecast(
+        used=used, cap=cap, since_ms=spec.window_start_ms, until_ms=until_ms, now_ms=at_ms
+    ).used_up_at_ms
 
 
 def _order(limit: Limit, state: BucketState | None, at_ms: int) -> tuple[bool, bool, float, str]:
