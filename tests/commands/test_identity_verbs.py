@@ -54,7 +54,8 @@ def test_lists_page_by_cursor(call: Call) -> None:
     ids = [item["id"] for item in first["items"] + rest["items"]]
     assert len(first["items"]) == 3 and len(set(ids)) == 5 and ids == sorted(ids, reverse=True)
     assert rest["next_cursor"] is None
-    assert call("team.list", {"cursor": "%%%"}).error.code == "invalid_cursor"
+    for cursor in ("%%%", "AAAA", "gICA"):
+        assert call("team.list", {"cursor": cursor}).error.code == "invalid_cursor"
 
 
 def test_a_member_sees_and_makes_only_their_own_keys(call: Call, database: Database) -> None:
@@ -105,6 +106,20 @@ def test_a_bounded_key_makes_no_wider_key(call: Call, database: Database, admin:
     child = replace(admin, parent_key_id=admin.key_id, app="assistant")
     assert call("key.create", {"name": "x"}, by=child).error.status == 403
     assert call("login-link.create", {}, by=child).error.status == 403
+
+
+def test_a_bounded_key_gets_no_wider_secret(call: Call, database: Database) -> None:
+    member = _member(call, database)
+    wide = _data(call("key.create", {"name": "wide"}, by=member))
+    assert call("key.rotate", {"key": wide["id"]}, by=member).ok
+    for bounded in (
+        replace(member, models=frozenset({"tiny"})),
+        replace(member, expires_at_ms=2_000_000_000_000),
+    ):
+        assert call("key.rotate", {"key": wide["id"]}, by=bounded).error.status == 403
+        assert call("login-link.create", {}, by=bounded).error.status == 403
+        narrow = _data(call("key.create", {"name": "narrow", "expires_in": "1d"}, by=bounded))
+        assert call("key.rotate", {"key": narrow["id"]}, by=bounded).ok
 
 
 def test_teams_projects_and_service_accounts_place_a_key(call: Call, database: Database) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tokenhub.config import Settings
 from tokenhub.db import revision
 from tokenhub.db.engine import Database
-from tokenhub.identity import first_run, sessions
+from tokenhub.identity import directory, first_run, sessions
 from tokenhub.identity.keys import (
     KeySpec,
     authenticate,
@@ -67,10 +67,21 @@ def test_first_key_may_be_given(database: Database, settings: Settings) -> None:
         assert authenticate(connection, "my-own-admin-key", at_ms=T).user_id == made.user_id
 
 
-def test_short_first_key_is_refused(database: Database, settings: Settings) -> None:
-    given = replace(settings, admin_key="abc")
+@pytest.mark.parametrize("key", ["abc", "with a space", "schl\u00fcssel-1"])
+def test_a_first_key_that_cannot_be_one_is_refused(database: Database, settings: Settings, key: str) -> None:
+    given = replace(settings, admin_key=key)
     with pytest.raises(InvalidRequest), database.write("hub") as connection:
         first_run.ensure_first_run(connection, given, at_ms=T)
+
+
+def test_the_local_operator_is_an_owner_who_counts(database: Database, hub: first_run.FirstRun) -> None:
+    with database.write("hub") as connection:
+        second = directory.create_user(
+            connection, hub.org_id, name="second", email=None, role="owner", at_ms=T
+        )
+        first = directory.find(connection, directory.User, hub.org_id, hub.user_id)
+        directory.disable_user(connection, hub.org_id, first, at_ms=T)
+        assert first_run.local_operator(connection).user_id == second.id
 
 
 def test_snapshot_has_each_live_secret(database: Database, hub: first_run.FirstRun) -> None:

@@ -175,6 +175,7 @@ def key_rotate(ctx: Context, args: KeyRotate) -> KeyCreated:
     """Id, limits and usage stay with the key."""
     entry = _mine(ctx, args.key)
     _may_mint(ctx, frozenset(entry.scopes))
+    _may_take_over(ctx, entry)
     overlap_ms = _duration(args.overlap, param="overlap")
     made = rotate_key(ctx.hub, entry.id, org_id=ctx.principal.org_id, overlap_ms=overlap_ms, at_ms=ctx.now_ms)
     return KeyCreated(
@@ -248,6 +249,16 @@ def _may_mint(ctx: Context, scopes: frozenset[str]) -> None:
     if not may_grant(ctx.principal.scopes, scopes):
         missing = ", ".join(sorted(scopes - ctx.principal.scopes))
         raise PermissionDenied(f"You cannot hand out scopes that you do not have: {missing}.", param="scopes")
+
+
+def _may_take_over(ctx: Context, entry: KeyEntry) -> None:
+    """Refuse to show the secret of a key that calls more models or lasts longer than the one that asks."""
+    models = ctx.principal.models
+    if models is not None and (entry.models is None or not models.issuperset(entry.models)):
+        raise PermissionDenied(f"Key {entry.name!r} may call models that your own key may not.", param="key")
+    ends = None if ctx.principal.app else ctx.principal.expires_at_ms
+    if ends is not None and (entry.expires_at_ms is None or entry.expires_at_ms > ends):
+        raise PermissionDenied(f"Your own key ends before {entry.name!r} does.", param="key")
 
 
 def _models(ctx: Context, models: list[str]) -> frozenset[str] | None:

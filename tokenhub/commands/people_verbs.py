@@ -177,6 +177,11 @@ def login_link_create(ctx: Context, args: LoginLinkCreate) -> LoginLink:
     ):
         raise PermissionDenied("Only an administrator may make sign-in links for others.", param="user")
     may_grant_role(ctx, user.role)
+    ends = None if principal.app else principal.expires_at_ms
+    if not principal.allows("admin") and (principal.models is not None or ends is not None):
+        raise PermissionDenied(
+            "A key bounded in models or time makes no sign-in link; sign in with it itself."
+        )
     token = create_login_token(ctx.hub, org_id=org_id, user_id=user.id, at_ms=ctx.now_ms)
     url = login_url(hub_url(ctx.settings), token)
     return LoginLink(user=user.name, url=url, expires_at_ms=ctx.now_ms + LOGIN_TTL_MS)

@@ -5,7 +5,6 @@ range whatever the page.
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -42,7 +41,10 @@ def decode_cursor(cursor: str | None) -> str | None:
     if not cursor:
         return None
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+        key = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        if not key.isprintable():
+            raise ValueError(key)
+        return key
+    except ValueError as error:
         message = "`cursor` is not one that a list of this hub gave."
         raise InvalidRequest(message, param="cursor", code="invalid_cursor") from error

@@ -36,12 +36,17 @@ def ensure_first_run(
     """Make the first organisation, user and keys exactly once; None if they exist.
 
     Also writes `home/credentials` (mode 0600), the CLI's key on this machine, before the caller commits, so
-    no committed hub is without it. Raises: InvalidRequest if TOKENHUB_ADMIN_KEY is too short.
+    no committed hub is without it. Raises: InvalidRequest if TOKENHUB_ADMIN_KEY is too short or no header could carry it.
     """
     at_ms = now_ms() if at_ms is None else at_ms
     if settings.admin_key and len(settings.admin_key) < ADMIN_KEY_LENGTH_MIN:
         raise InvalidRequest(
             f"TOKENHUB_ADMIN_KEY must have at least {ADMIN_KEY_LENGTH_MIN} characters.", param="admin_key"
+        )
+    if any(not "!" <= character <= "~" for character in settings.admin_key):
+        raise InvalidRequest(
+            "TOKENHUB_ADMIN_KEY must be letters, digits and signs of ASCII without spaces: it travels in a header.",
+            param="admin_key",
         )
     org_id = _claim(connection, at_ms=at_ms)
     if org_id is None:
@@ -63,7 +68,10 @@ def local_operator(connection: Connection) -> Principal:
     Raises: Unavailable before the first start.
     """
     row = connection.execute(
-        select(users.c.id, users.c.org_id).where(users.c.role == "owner").order_by(users.c.id).limit(1)
+        select(users.c.id, users.c.org_id)
+        .where(users.c.role == "owner", users.c.disabled_at_ms.is_(None))
+        .order_by(users.c.id)
+        .limit(1)
     ).one_or_none()
     if row is None:
         raise Unavailable("This hub has not been started yet. Run `hub up` first.")
