@@ -220,7 +220,24 @@ def test_a_failing_check_says_why(
     assert words in error and key not in error
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "x", "http://", "http://u:p@x", "http://x/?a=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://x",
+        "x",
+        "http://",
+        "http://u:p@x",
+        "http://x/?a=1",
+        "http://x:99999/",
+        "http://[::1/",
+        "http://a b/",
+    ],
+)
 def test_urls_that_are_refused(run: Callable[..., Envelope], url: str) -> None:
     refused = run("provider.add", name="lab", url=url)
     assert refused.error is not None and refused.error.param == "url"
+
+
+def test_a_provider_key_that_no_header_carries_is_refused(run: Callable[..., Envelope]) -> None:
+    refused = run("provider.add", name="lab", url="http://x/v1", key="a\nx-evil: 1")
+    assert refused.error is not None and refused.error.param == "key"

@@ -1,5 +1,6 @@
 """Verbs of outside providers: `hub provider add|list|remove|test`."""
 
+import re
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -11,6 +12,8 @@ from tokenhub.maas.catalog.verbs import JobView, job_view
 from tokenhub.maas.deployments import provider_store, store
 from tokenhub.maas.deployments.jobs import TEST_PROVIDER
 from tokenhub.maas.deployments.provider_store import Provider
+
+_VISIBLE = re.compile(r"[!-~]+")
 
 
 class ProviderView(Model):
@@ -89,7 +92,7 @@ def provider_add(ctx: Context, args: AddArgs) -> ProviderAdded:
         ctx.hub,
         args.name,
         base_url=base_url_of(args.url),
-        api_key=args.key.strip(),
+        api_key=_key_of(args.key),
         connect_timeout_ms=_ms(args.connect_timeout or settings.connect_timeout_s),
         first_token_timeout_ms=_ms(args.first_token_timeout or settings.first_token_timeout_s),
         idle_timeout_ms=_ms(args.idle_timeout or settings.upstream_idle_timeout_s),
@@ -152,21 +155,28 @@ def provider_test(ctx: Context, args: NameArgs) -> JobView:
 
 def base_url_of(url: str) -> str:
     """A provider's base URL: no slash at the end, `/v1` where only a host is given. Raises: InvalidRequest."""
-    parts = urlsplit(url.strip())
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.username
-        or parts.query
-        or parts.fragment
-    ):
+    text = url.strip()
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port beyond 65535
+        parts, usable = urlsplit(""), False
+    if not usable or not _VISIBLE.fullmatch(text) or "@" in parts.netloc or parts.query or parts.fragment:
         raise InvalidRequest(
-            "`url` must be http(s)://host[:port][/path], without user, query or fragment.",
+            "`url` must be http(s)://host[:port][/path], without user, query, fragment or spaces.",
             code="invalid_url",
             param="url",
         )
     path = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
+
+
+def _key_of(key: str) -> str:
+    """A provider's key as its header carries it. Raises: InvalidRequest."""
+    text = key.strip()
+    if text and not _VISIBLE.fullmatch(text):
+        raise InvalidRequest("`key` holds characters that no header carries.", param="key")
+    return text
 
 
 def _check(ctx: Context, provider: Provider, *, take: str) -> JobView:
