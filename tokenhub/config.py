@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from tokenhub.kernel.errors import HubError
 
@@ -117,6 +118,10 @@ class Settings:
             ("postgresql://", "postgres://", "postgresql+psycopg://")
         ):
             raise _invalid("database_url", "must start with postgresql:// (leave it empty for SQLite)")
+        try:
+            _ = urlsplit(self.database_url).port
+        except ValueError:
+            raise _invalid("database_url", "must be postgresql://user:password@host:port/database") from None
         if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isupper()):
             raise _invalid("currency", "must be three capital letters, for instance USD")
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
 from tokenhub.cli import exits
 from tokenhub.cli.call import configure_logging, load_settings
@@ -158,9 +157,13 @@ def _database(settings: Settings) -> Finding:
     database = Database(settings)
     try:
         behind = pending(database)
-    except (SQLAlchemyError, OSError) as error:
-        reason = str(error).splitlines()[0][:160]
-        return Finding("database", "mend", f"not reachable: {reason}", "Check TOKENHUB_DATABASE_URL.")
+    except (HubError, OSError) as error:
+        hint = (
+            "Check TOKENHUB_DATABASE_URL."
+            if settings.database_url
+            else "Put a copy of the file in its place."
+        )
+        return Finding("database", "mend", str(error)[:200], hint)
     finally:
         database.close()
     if behind:

@@ -43,7 +43,12 @@ def open_database(settings: Settings) -> Database:
     if not settings.database_url and not (settings.home / "hub.db").exists():
         raise Unavailable(f"There is no hub in {settings.home} yet.", hint="Start one with `hub up`.")
     database = Database(settings)
-    if pending(database):
+    try:
+        behind = pending(database)
+    except HubError:
+        database.close()
+        raise
+    if behind:
         database.close()
         raise Unavailable(
             "The database is not of this version.", hint="`hub up` brings it up to date, after a copy."

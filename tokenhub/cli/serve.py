@@ -54,6 +54,7 @@ def worker() -> None:
 
 def _run(role: Callable[[Settings], None]) -> None:
     _die_with_supervisor()
+    os.umask(0o077)  # books, logs and conversations are for the hub's own user alone
     gc.set_threshold(50_000, 20, 100)
     try:
         role(load_settings())

@@ -12,6 +12,8 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -23,10 +25,14 @@ from tokenhub.cli.banner import print_banner
 from tokenhub.cli.progress import Progress
 from tokenhub.cli.supervisor import StopFlag, Supervisor, block_until, listen
 from tokenhub.config import Settings, load_settings
+from tokenhub.db.failures import in_one_sentence
+from tokenhub.identity.first_run import FirstRun
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import HubError
 
 DISK_FREE_MIN_BYTES = 256 * 2**20
+SOCKET_PATH_BYTES_MAX = 107
+"""What Linux allows for the name of a Unix socket."""
 READY_TIMEOUT_S = 180.0
 
 
@@ -41,12 +47,16 @@ class CannotStart(HubError):
 def up(no_model: bool) -> None:
     """Start, watch, stop."""
     flag = StopFlag()
+    os.umask(0o077)  # books, logs and conversations are for the hub's own user alone
     try:
         settings = load_settings()
-        with _only_one(settings) as lock:
+        with in_one_sentence(), _only_one(settings) as lock:
             _start(settings, flag, lock, deploy=not no_model and settings.model != "none")
     except HubError as error:
         click.echo(f"hub: {error.message}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"hub: {error.strerror or error}: {error.filename or 'the state folder'}.", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -59,6 +69,20 @@ def _start(settings: Settings, flag: StopFlag, lock: IO[str], *, deploy: bool) -
     first = prepare_state(settings)
     configure_logs(settings, to=(settings.log_dir / "up.log").open("a"))
     _note(lock, url)
+    with _first_key(first) as banner_stands:
+        _run(settings, flag, listeners, url, first=first, deploy=deploy, banner_stands=banner_stands)
+
+
+def _run(
+    settings: Settings,
+    flag: StopFlag,
+    listeners: Sequence[socket.socket],
+    url: str,
+    *,
+    first: FirstRun | None,
+    deploy: bool,
+    banner_stands: Callable[[], None],
+) -> None:
     if deploy:
         with Progress() as progress:
             ensure_model(settings, progress=progress.bytes, cancelled=flag.asked)
@@ -71,6 +95,7 @@ def _start(settings: Settings, flag: StopFlag, lock: IO[str], *, deploy: bool) -
         model = _wait_ready(settings, listeners[0], supervisor, flag, deploy=deploy)
         if not flag.asked():
             print_banner(settings, url, first=first, model=model, link=login_link(settings, url))
+            banner_stands()
         block_until(flag.asked, lambda: supervisor.watch(on_restart=_on_restart))
     finally:
         click.echo(
@@ -82,6 +107,17 @@ def _start(settings: Settings, flag: StopFlag, lock: IO[str], *, deploy: bool) -
         supervisor.stop(forced=flag.insisted)
         (settings.run_dir / "hub.json").unlink(missing_ok=True)
     click.echo("Stopped.", err=True)
+
+
+@contextmanager
+def _first_key(first: FirstRun | None) -> Generator[Callable[[], None], None, None]:
+    """A first start that ends before the banner shows the new admin key all the same: no later start can."""
+    shown: list[bool] = []
+    try:
+        yield lambda: shown.append(True)
+    finally:
+        if first is not None and first.generated and not shown:
+            click.echo(f"The admin key of this hub is {first.admin_key} (shown once; keep it).", err=True)
 
 
 def _on_restart(name: str, code: int) -> None:
@@ -97,6 +133,10 @@ def _check_disk(settings: Settings) -> None:
         raise CannotStart(
             f"Cannot write to {settings.home} ({error.strerror}); set TOKENHUB_HOME to a folder that you own."
         ) from error
+    if len(os.fsencode(settings.app_socket)) > SOCKET_PATH_BYTES_MAX:
+        raise CannotStart(
+            f"The path {settings.home} is too long for a socket in it; set TOKENHUB_HOME to a shorter one."
+        )
     if free < DISK_FREE_MIN_BYTES:
         raise CannotStart(
             f"The disk of {settings.home} has {free >> 20} MiB free; the hub needs at least {DISK_FREE_MIN_BYTES >> 20} MiB. "

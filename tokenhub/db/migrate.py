@@ -14,31 +14,39 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database, Name
+from tokenhub.db.failures import DatabaseUnusable, in_one_sentence
 
 _HERE = Path(__file__).parent / "migrations"
 _LOCK_KEY = 0x746F6B656E  # "token"
 
 
 def migrate(database: Database, settings: Settings) -> list[str]:
-    """Apply what is missing; returns `"<database>: <old> -> <new>"` for each database that changed."""
+    """Apply what is missing; returns `"<database>: <old> -> <new>"` for each database that changed.
+
+    Raises: DatabaseUnusable.
+    """
     settings.home.mkdir(parents=True, exist_ok=True)
     changed: list[str] = []
-    with _exclusive(settings):
+    with _exclusive(settings), in_one_sentence():
         for name in ("hub", "ledger"):
             changed += _migrate_one(database, settings, name)
     return changed
 
 
 def pending(database: Database) -> dict[str, tuple[str | None, str | None]]:
-    """Databases that are not at the newest schema: name -> (current revision, newest revision)."""
+    """Databases that are not at the newest schema: name -> (current revision, newest revision).
+
+    Raises: DatabaseUnusable.
+    """
     result: dict[str, tuple[str | None, str | None]] = {}
     for name in ("hub", "ledger"):
         head = ScriptDirectory.from_config(_config(name)).get_current_head()
-        with database.engine(name).connect() as connection:
+        with in_one_sentence(), database.engine(name).connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
         if current != head:
             result[name] = (current, head)
@@ -63,7 +71,12 @@ def _migrate_one(database: Database, settings: Settings, name: Name) -> list[str
 
 def _upgrade(config: Config, connection: Connection) -> None:
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise DatabaseUnusable(
+            f"The database is not one that this version knows ({error}); a newer version may have made it."
+        ) from error
 
 
 def _config(name: Name) -> Config:
