@@ -106,6 +106,10 @@ def test_a_refusal_is_one_sentence(hub: Hub, chatting: str, wire: Wire) -> None:
     wire.refuse = True
     ran = hub("chat", "-m", "hi")
     assert ran.code == 1 and ran.err == "hub: The budget is used up.\n" and not ran.out
+    ran = hub("chat", "-m", "hi", "--json")
+    assert (
+        ran.code == 1 and ran.json["ok"] is False and ran.json["error"]["message"] == "The budget is used up."
+    )
 
 
 def test_a_conversation_remembers(

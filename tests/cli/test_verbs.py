@@ -69,6 +69,23 @@ def test_a_named_hub_that_does_not_answer(
     assert ran.code == 6 and "No hub answers" in ran.err and "hub up" in ran.err
     monkeypatch.setenv("TOKENHUB_URL", "ftp://127.0.0.1:9")
     assert "is not a URL" in hub("key", "list", "--json").json["error"]["message"]
+    for odd in ("http://[::1", "http://127.0.0.1:99999"):
+        monkeypatch.setenv("TOKENHUB_URL", odd)
+        monkeypatch.setenv("TOKENHUB_API_KEY", "k")
+        assert "is not a URL" in hub("key", "list", "--json").json["error"]["message"]
+
+
+@pytest.mark.parametrize("url", ["", "postgresql://u:hidden-word@127.0.0.1:9/x"])
+def test_a_database_that_cannot_be_used_is_one_sentence(
+    hub: Hub, environment: Settings, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("TOKENHUB_DATABASE_URL", url)
+    environment.home.mkdir(exist_ok=True)
+    (environment.home / "hub.db").write_text("this is no database, " * 100)
+    ran = hub("key", "list", "--json")
+    assert ran.code == 6 and ran.err.startswith("hub: The database cannot be used: ")
+    assert len(ran.err.splitlines()) == 1 and "hidden-word" not in ran.err
+    assert ran.json["error"]["code"] == "database_unusable"
 
 
 def test_a_note_of_a_hub_that_died_is_not_believed(

@@ -66,7 +66,12 @@ def find_remote(settings: Settings) -> Remote | None:
     """
     key = settings.api_key or local_key(settings)
     if settings.url:
-        here = (urlsplit(settings.url).hostname or "") in _LOOPBACK
+        try:
+            here = (urlsplit(settings.url).hostname or "") in _LOOPBACK
+        except ValueError as error:
+            raise click.UsageError(
+                f"TOKENHUB_URL {settings.url!r} is not a URL such as http://127.0.0.1:8080."
+            ) from error
         if not settings.api_key and not (here and key):  # this machine's key is for this machine
             raise click.UsageError("TOKENHUB_URL names another hub; set TOKENHUB_API_KEY to a key of it.")
         return Remote(settings.url.rstrip("/"), key)

@@ -13,7 +13,7 @@ from typing import Any, cast
 import click
 
 from tokenhub.cli import exits
-from tokenhub.cli.call import find_remote, load_settings
+from tokenhub.cli.call import failure, find_remote, load_settings
 from tokenhub.cli.connection import NoAnswer, Remote, Undecided, events
 from tokenhub.cli.render import print_error
 from tokenhub.kernel.money import format_nano
@@ -26,10 +26,11 @@ FIRST_TOKEN_TIMEOUT_S = 330.0
 class Refused(Exception):
     """The hub refused or broke off; the message is for the reader."""
 
-    def __init__(self, message: str, *, code: int, hint: str = "") -> None:
+    def __init__(self, message: str, *, code: int, hint: str = "", status: int = 503) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
+        self.status = status
         self.hint = hint
 
 
@@ -125,7 +126,7 @@ def refusal(status: int, body: bytes) -> Refused:
         message, hint = str(error["message"]), str(error.get("hint") or "")
     except (ValueError, KeyError, TypeError):
         message, hint = f"The hub answered {status}.", ""
-    return Refused(message, code=exits.status_exit(status), hint=hint)
+    return Refused(message, code=exits.status_exit(status), hint=hint, status=status)
 
 
 def statement_line(remote: Remote, request_id: str) -> Json | None:
@@ -174,11 +175,11 @@ def chat(
     """One answer or a conversation."""
     settings = load_settings()
     remote = find_remote(settings)
-    if remote is None:
-        print_error("No hub runs here.", "Start one with `hub up`, or set TOKENHUB_URL and TOKENHUB_API_KEY.")
-        ctx.exit(exits.UNAVAILABLE)
     options = {"max_tokens": max_tokens, "temperature": temperature}
     try:
+        if remote is None:
+            hint = "Start one with `hub up`, or set TOKENHUB_URL and TOKENHUB_API_KEY."
+            raise Refused("No hub runs here.", code=exits.UNAVAILABLE, hint=hint)
         talk = Talk(
             remote,
             model or _first_model(remote),
@@ -190,6 +191,14 @@ def chat(
             message = sys.stdin.read()
         code = _once(talk, message, as_json=as_json) if message is not None else _converse(talk)
     except Refused as error:
+        if as_json:
+            click.echo(
+                json.dumps(
+                    failure("chat_failed", error.message, status=error.status, hint=error.hint),
+                    ensure_ascii=False,
+                    indent=2,
+                )
+            )
         print_error(error.message, error.hint)
         code = error.code
     ctx.exit(code)

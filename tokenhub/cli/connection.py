@@ -81,20 +81,29 @@ class Remote:
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise Undecided(f"The hub at {self.url} did not answer.") from error
+            except ValueError as error:  # raised before anything is sent
+                raise NoAnswer(
+                    "The key holds characters that no header carries; see TOKENHUB_API_KEY."
+                ) from error
             yield response
         finally:
             connection.close()
 
     def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise NoAnswer(f"{self.url!r} is not a URL such as http://127.0.0.1:8080.")
-        if parts.scheme == "https":
+        unusable = NoAnswer(f"{self.url!r} is not a URL such as http://127.0.0.1:8080.")
+        try:
+            parts = urlsplit(self.url)
+            scheme, host, port = parts.scheme, parts.hostname, parts.port
+        except ValueError as error:
+            raise unusable from error
+        if scheme not in ("http", "https") or not host:
+            raise unusable
+        if scheme == "https":
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=timeout_s, context=ssl.create_default_context()
+                host, port, timeout=timeout_s, context=ssl.create_default_context()
             )
         else:
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+            connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         try:
             connection.connect()
         except OSError as error:

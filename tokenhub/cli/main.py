@@ -112,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = hub.main(given, prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = exits.USAGE
     except click.UsageError as error:
         code = _usage(error, as_json="--json" in given)
     except click.ClickException as error:

@@ -1,6 +1,7 @@
 """The click commands of the declared verbs, built from the manifest."""
 
 import json
+import os
 import re
 import sys
 from typing import Any, cast
@@ -242,6 +243,12 @@ def _value(param: Param, given: dict[str, Any]) -> Any:
         return [part for part in parts if part != ""]
     if param.secret and value == "-":
         return sys.stdin.readline().rstrip("\n")
+    if (
+        isinstance(value, str)
+        and value.startswith(("./", "../", "~/"))
+        and os.path.exists(os.path.expanduser(value))
+    ):
+        return os.path.abspath(os.path.expanduser(value))  # the hub may run in another folder
     return value
 
 
