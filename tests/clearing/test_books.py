@@ -10,7 +10,7 @@ from tests.clearing.conftest import Books, an_event, hold, settled
 from tokenhub.budgets.types import Window
 from tokenhub.clearing.applied import mark_applied
 from tokenhub.clearing.corrections import correct
-from tokenhub.clearing.reconcile import post_residual, reconcile
+from tokenhub.clearing.reconcile import QUIET_MS, ResidualSweep, post_residual, reconcile
 from tokenhub.clearing.statements import statement, statement_line
 from tokenhub.clearing.verify import verify
 from tokenhub.identity.types import Principal
@@ -117,6 +117,27 @@ async def test_reconcile_against_the_engine(books: Books) -> None:
         assert post_residual(connection, line, actor="user_1", now_ms=7) is not None
         assert reconcile(connection).residual == 0
         assert post_residual(connection, reconcile(connection).boots[0], actor="user_1", now_ms=8) is None
+    books.check()
+
+
+async def test_a_sample_older_than_the_books_is_a_lower_bound(books: Books) -> None:
+    await three_requests(books)
+    with books.database.write("ledger") as connection:
+        record_engine_count(connection, "boot_1", at_ms=0, prompt_tokens=0, output_tokens=10)
+        assert reconcile(connection).residual == 0
+
+
+async def test_residuals_are_booked_once_a_boot_is_quiet(books: Books) -> None:
+    await three_requests(books)
+    sweep = ResidualSweep()
+    with books.database.write("ledger") as connection:
+        record_engine_count(connection, "boot_1", at_ms=2**60, prompt_tokens=0, output_tokens=75)
+    assert sweep.run(books.database, now_ms=0) == 0
+    assert sweep.run(books.database, now_ms=QUIET_MS - 1) == 0
+    assert sweep.run(books.database, now_ms=QUIET_MS) == 1
+    assert sweep.run(books.database, now_ms=QUIET_MS + 1) == 0
+    with books.database.read("ledger") as connection:
+        assert reconcile(connection).residual == 0
     books.check()
 
 

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 
 from tokenhub.adapters.engines.llama_cpp_process import LlamaCppLauncher
 from tokenhub.adapters.handlers import job_handlers
+from tokenhub.clearing.reconcile import ResidualSweep
 from tokenhub.clearing.recovery import recover_dead_owners
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.identity.sweep import sweep as sweep_sessions
 from tokenhub.jobs.types import Handler
 from tokenhub.kernel.clock import now_ms
+from tokenhub.ledger.buckets import prune
 from tokenhub.maas.deployments.engine import EngineCounts, EngineLauncher
 from tokenhub.maas.deployments.supervisor import RecordCount
 from tokenhub.metering.store import record_engine_count
 
 RECOVER_EVERY_S = 5.0
+RESIDUALS_EVERY_S = 3.0
+PRUNE_EVERY_S = 900.0
+WINDOWS_KEPT_MS = 24 * 3_600_000
 SESSIONS_EVERY_S = 600.0
 
 
@@ -55,12 +60,23 @@ def worker_parts(settings: Settings, database: Database) -> WorkerParts:
         with database.write("hub") as connection:
             sweep_sessions(connection, at_ms=now_ms())
 
+    residuals = ResidualSweep()
+
+    def book_residuals() -> None:
+        residuals.run(database, now_ms=now_ms())
+
+    def prune_windows() -> None:
+        with database.write("ledger") as connection:
+            prune(connection, before_ms=now_ms() - WINDOWS_KEPT_MS)
+
     return WorkerParts(
         launchers={"llama.cpp": LlamaCppLauncher(settings.log_dir)},
         record_count=record,
         handlers=job_handlers(database, settings),
         sweeps=(
             Sweep("recover-books", RECOVER_EVERY_S, lambda: recover_dead_owners(database, settings)),
+            Sweep("book-residuals", RESIDUALS_EVERY_S, book_residuals),
+            Sweep("prune-windows", PRUNE_EVERY_S, prune_windows),
             Sweep("end-sessions", SESSIONS_EVERY_S, end_sessions),
         ),
     )

@@ -9,10 +9,19 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from tokenhub.clearing.tables import applied
-from tokenhub.ledger.store import balance
+from tokenhub.db.engine import Database
+from tokenhub.ledger.store import balance, chain_length
 from tokenhub.ledger.transfers import TOKENS, Account, Entry, Transfer, post
-from tokenhub.metering.summary import EngineSum, engine_counts, engine_sums, unbalanced_requests
+from tokenhub.metering.summary import (
+    EngineCount,
+    EngineSum,
+    engine_counts,
+    engine_sums,
+    unbalanced_requests,
+)
 
+QUIET_MS = 5000
+AGAIN_MS = 30_000
 NAMED = 20
 """At most this many broken requests are named."""
 
@@ -60,11 +69,10 @@ def reconcile(connection: Connection) -> Reconciliation:
     marks = _marks(connection)
     lines: list[BootLine] = []
     for boot in sorted(sums.keys() | counts.keys()):
-        booked = sums.get(boot, EngineSum(boot, 0, 0, 0, 0, 0))
+        booked = sums.get(boot, EngineSum(boot, 0, 0, 0, 0, 0, 0))
         counted = counts.get(boot)
         used, thrown = marks.get(boot, (0, 0))
-        output = counted.output_tokens if counted else booked.created_tokens
-        prompt = counted.prompt_tokens if counted else booked.prompt_tokens
+        output, prompt = _engine_totals(booked, counted)
         lines.append(
             BootLine(
                 engine_boot=boot,
@@ -84,6 +92,19 @@ def reconcile(connection: Connection) -> Reconciliation:
             )
         )
     return Reconciliation(tuple(lines), tuple(unbalanced_requests(connection, limit=NAMED)))
+
+
+def _engine_totals(booked: EngineSum, counted: EngineCount | None) -> tuple[int, int]:
+    """(output, prompt) tokens of an engine. Its counters only grow, so a sample that is older than the newest
+    request is a lower bound: what the books have beyond it was made after the sample."""
+    if counted is None:
+        return booked.created_tokens, booked.prompt_tokens
+    if counted.at_ms > booked.last_at_ms:
+        return counted.output_tokens, counted.prompt_tokens
+    return (
+        max(counted.output_tokens, booked.created_tokens),
+        max(counted.prompt_tokens, booked.prompt_tokens),
+    )
 
 
 def post_residual(connection: Connection, line: BootLine, *, actor: str, now_ms: int) -> str | None:
@@ -107,6 +128,52 @@ def post_residual(connection: Connection, line: BootLine, *, actor: str, now_ms:
         ),
         now_ms=now_ms,
     )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What a sweep remembers of one boot. `checked_seq`: the hash chain's length at its last check, -1 = unchecked."""
+
+    output: int
+    since_ms: int
+    checked_seq: int = -1
+    checked_at_ms: int = 0
+
+
+class ResidualSweep:
+    """Books residuals by itself, once nothing of a boot can be in flight any more: its counter stood still for
+    `QUIET_MS`. Were that wrong, a later sweep books the difference back. The books are summed only for a boot that
+    became quiet, and again at most every `AGAIN_MS` while transfers go on."""
+
+    def __init__(self) -> None:
+        self._watched: dict[str, _Watch] = {}
+
+    def run(self, database: Database, *, now_ms: int) -> int:
+        """One look; returns how many boots were booked."""
+        with database.read("ledger") as connection:
+            length = chain_length(connection)
+            due = [
+                boot for boot in engine_counts(connection) if self._is_due(boot, length=length, now_ms=now_ms)
+            ]
+            names = {boot.engine_boot for boot in due}
+            lines = [line for line in reconcile(connection).boots if line.engine_boot in names] if due else []
+        open_lines = [line for line in lines if line.output_residual]
+        for line in open_lines:
+            with database.write("ledger") as connection:
+                post_residual(connection, line, actor="hub", now_ms=now_ms)
+        return len(open_lines)
+
+    def _is_due(self, count: EngineCount, *, length: int, now_ms: int) -> bool:
+        watch = self._watched.get(count.engine_boot)
+        if watch is None or watch.output != count.output_tokens:
+            self._watched[count.engine_boot] = _Watch(count.output_tokens, now_ms)
+            return False
+        if now_ms - watch.since_ms < QUIET_MS or watch.checked_seq == length:
+            return False
+        if watch.checked_seq >= 0 and now_ms - watch.checked_at_ms < AGAIN_MS:
+            return False
+        watch.checked_seq, watch.checked_at_ms = length, now_ms
+        return True
 
 
 def _booked_residual(connection: Connection, boot: str) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from tokenhub.ledger.tables import account, bucket, entry, transfer
+from tokenhub.ledger.tables import account, bucket, chain, entry, transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,11 @@ def bucket_totals(connection: Connection) -> tuple[dict[str, int], dict[str, Rol
         if row.step_ms:
             rolling[row.id] = RollingBucket(row.id, row.unit, row.window_start_ms)
     return totals, rolling
+
+
+def chain_length(connection: Connection) -> int:
+    """How many transfers there are."""
+    return int(connection.execute(select(chain.c.seq).where(chain.c.name == "books")).scalar() or 0)
 
 
 def balance(connection: Connection, account_id: str) -> int:

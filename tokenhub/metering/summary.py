@@ -61,6 +61,8 @@ class EngineSum:
     created_tokens: int
     delivered_tokens: int
     undelivered_tokens: int
+    last_at_ms: int
+    """When the newest of its requests was captured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def engine_sums(connection: Connection) -> list[EngineSum]:
             func.sum(usage_event.c.created_tokens),
             func.sum(_sum(_COMPLETION)),
             func.sum(usage_event.c.undelivered_tokens),
+            func.max(usage_event.c.at_ms),
         )
         .where(usage_event.c.engine_boot != "")
         .group_by(usage_event.c.engine_boot)
