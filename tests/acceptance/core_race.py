@@ -40,6 +40,8 @@ class Outcome:
     delivered: int
     booked: int
     held_zero_after_s: float
+    failures: list[str]
+    """Answers that were neither an answer nor a refusal."""
 
     @property
     def over(self) -> int:
@@ -206,10 +208,22 @@ def _outcome(
         overage=bucket["overage"],
         admitted=sum(one.status == 200 for one in answers),
         refused=sum(one.status in (402, 429) for one in answers),
-        failed=sum(not one.complete or one.status not in (200, 402, 429) for one in answers),
+        failed=len(failures := [_describe(one) for one in answers if not _proper(one)]),
         delivered=sum(one.tokens for one in answers),
         booked=booked,
         held_zero_after_s=waited,
+        failures=failures[:20],
+    )
+
+
+def _proper(answer: Answer) -> bool:
+    return answer.complete and answer.status in (200, 402, 429)
+
+
+def _describe(answer: Answer) -> str:
+    return (
+        f"{answer.request_id or 'no id'}: status {answer.status}, {answer.tokens} tokens, finish {answer.finish!r}, "
+        f"error {answer.error}, {answer.seconds:.1f} s"
     )
 
 
