@@ -290,5 +290,5 @@ async def test_many_idle_connections_leave_nothing_behind(hub: Hub) -> None:
     for client in clients:
         client.writer.close()
     await asyncio.sleep(0.2)
-    watched = {type(one).__name__ for slot in hub.server.wheel._slots.values() for one in slot}
+    watched = {type(one).__name__ for one in hub.server.timers._timed}
     assert not hub.server.connections and watched <= {"UpstreamConnection"}

@@ -53,10 +53,20 @@ def find_principal(snapshot: Snapshot, secret: bytes) -> Principal | None:
         return None
 
 
+def known_principal(exchange: Exchange) -> Principal | None:
+    """Whose key came with the head, if the snapshot knew it and it has not expired."""
+    principal = exchange.principal
+    if principal is None or (
+        principal.expires_at_ms is not None and principal.expires_at_ms <= exchange.started_ms
+    ):
+        return None
+    return principal
+
+
 async def authenticate(server: "GatewayServer", exchange: Exchange) -> Principal:
     """Who calls. An unknown key looks once for a newer snapshot. Raises: Unauthenticated."""
-    principal, at_ms = exchange.principal, exchange.started_ms
-    if principal is not None and (principal.expires_at_ms is None or at_ms < principal.expires_at_ms):
+    principal, at_ms = known_principal(exchange), exchange.started_ms
+    if principal is not None:
         return principal
     secret = credential(exchange.headers)
     if secret is None:

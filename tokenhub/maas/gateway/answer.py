@@ -24,14 +24,16 @@ class UpstreamLost(Exception):
 
 
 class Collector:
-    """Consumes one answer. `head` is set with the status; `whole` with the body.
+    """Consumes one answer. `head` is set with the status, `whole` with the body.
 
-    Whoever awaits `head` may move the connection to another consumer right there (a stream).
+    early: whoever awaits `head` gets it at once and may move the connection to another consumer right there (a
+    stream); else it comes together with the body, which saves waking up twice.
     """
 
-    __slots__ = ("_parts", "_size", "head", "response", "wants_framed", "whole")
+    __slots__ = ("_early", "_parts", "_size", "head", "response", "wants_framed", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, *, early: bool) -> None:
+        self._early = early
         self.wants_framed = False
         self.head: Signal[ResponseHead] = Signal()
         self.whole: Signal[bytes] = Signal()
@@ -42,7 +44,8 @@ class Collector:
     def on_head(self, head: ResponseHead) -> None:
         """Status and headers."""
         self.response = head
-        self.head.set(head)
+        if self._early:
+            self.head.set(head)
 
     def on_framed(self, data: bytes, *, last: bool) -> None:
         """Never: `wants_framed` is false."""
@@ -56,11 +59,12 @@ class Collector:
     def on_end(self) -> None:
         """The body is complete."""
         if self._size > ANSWER_BYTES_MAX:
-            self.whole.fail(
-                UpstreamLost(UpstreamError("The upstream's answer is too large."), untouched=False)
-            )
-            return
-        self.whole.set(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+            error = UpstreamError("The upstream's answer is too large.")
+            self.whole.fail(UpstreamLost(error, untouched=False))
+        else:
+            self.whole.set(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        if self.response is not None:
+            self.head.set(self.response)
 
     def on_lost(self, error: HubError, *, untouched: bool) -> None:
         """The answer is cut."""

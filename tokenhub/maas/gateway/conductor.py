@@ -24,6 +24,7 @@ from tokenhub.maas.gateway.admission import (
     authenticate,
     check_access,
     grow,
+    known_principal,
     unavailable,
 )
 from tokenhub.maas.gateway.answer import Collector, UpstreamLost, read_answer
@@ -55,7 +56,7 @@ async def conduct(server: "GatewayServer", exchange: Exchange, endpoint: Endpoin
     try:
         if exchange.method != b"POST":
             raise server.method_not_allowed("POST")
-        principal = await authenticate(server, exchange)
+        principal = known_principal(exchange) or await authenticate(server, exchange)
         body = _body(exchange)
         request = parse_request(endpoint, body, request_id=exchange.request_id)
         if b"idempotency-key" in exchange.headers and await server.idempotency.enter(
@@ -102,15 +103,16 @@ async def _serve(
     server: "GatewayServer", exchange: Exchange, principal: Principal, request: ParsedRequest
 ) -> None:
     """Route, hold, run, capture."""
-    snapshot, clerk, at_ms = server.keeper.current, server.clerk, exchange.started_ms
-    deployments = check_access(principal, request, snapshot)
-    deployment = server.router.choose(deployments, now_s=server.wheel.now)
+    keeper, clerk, at_ms = server.keeper, server.clerk, exchange.started_ms
+    route = keeper.route(principal, request) or keeper.add_route(
+        principal, request, check_access(principal, request, keeper.current)
+    )
+    deployment = server.router.choose(route.deployments, now_s=server.timers.now)
     if deployment is None:
         raise unavailable(request.model)
     request.deployment = deployment
-    price = snapshot.price_of(request.model, at_ms)
+    price = keeper.current.price_of(request.model, at_ms)
     bounds = size(request, deployment, price, at_ms=at_ms)
-    route = server.keeper.route(principal, request.model)
     path = route.path
     try:
         admission = admit_fast(
@@ -132,7 +134,7 @@ async def _serve(
     meter = Meter(
         clerk,
         admission.hold,
-        principal,
+        route,
         request,
         deployment,
         price,
@@ -142,7 +144,7 @@ async def _serve(
     job = _Job(server, exchange, request, route, meter, admission)
     status, delivered = 500, True
     try:
-        await _run(job, deployments, deployment)
+        await _run(job, route.deployments, deployment)
         status = exchange.status
     except ClientGone:
         status, meter.finish, delivered = CLIENT_CLOSED, "cancelled", bool(exchange.status)
@@ -179,8 +181,8 @@ async def _run(job: _Job, deployments: Sequence[Deployment], first: Deployment) 
             return
         except UpstreamLost as lost:
             if lost.untouched:
-                server.router.failed(deployment, now_s=server.wheel.now)
-            other = server.router.choose(deployments, now_s=server.wheel.now, tried=tried)
+                server.router.failed(deployment, now_s=server.timers.now)
+            other = server.router.choose(deployments, now_s=server.timers.now, tried=tried)
             if other is None or not lost.untouched or len(tried) >= ATTEMPTS_MAX:
                 raise lost.error from None
         finally:
@@ -193,8 +195,8 @@ async def _attempt(job: _Job, deployment: Deployment) -> None:
     request = job.request
     request.upstream_stream = job.admission.paid_tokens is not None
     prepared = job.server.adapter(deployment).prepare(request)
-    connection = await _connect(job, deployment, fresh=False)
-    collector = Collector()
+    connection = _kept(job, deployment) or await _connect(job, deployment)
+    collector = Collector(early=prepared.stream)
     try:
         while True:
             _send(job, connection, collector, deployment, prepared)
@@ -205,8 +207,8 @@ async def _attempt(job: _Job, deployment: Deployment) -> None:
                 if not (lost.untouched and connection.reused):
                     raise
                 # A kept connection that the upstream had closed meanwhile: once more, on a new one.
-                collector = Collector()
-                connection = await _connect(job, deployment, fresh=True)
+                collector = Collector(early=prepared.stream)
+                connection = await _connect(job, deployment)
         if not 200 <= head.status < 300:
             raise _refusal(head, await collector.whole, prepared)
         if prepared.stream and b"json" not in head.headers.get(b"content-type", b""):
@@ -218,10 +220,13 @@ async def _attempt(job: _Job, deployment: Deployment) -> None:
             connection.abort()
 
 
-async def _connect(job: _Job, deployment: Deployment, *, fresh: bool) -> UpstreamConnection:
+def _kept(job: _Job, deployment: Deployment) -> UpstreamConnection | None:
+    return job.server.pool.origin(deployment.base_url).idle()
+
+
+async def _connect(job: _Job, deployment: Deployment) -> UpstreamConnection:
     origin = job.server.pool.origin(deployment.base_url)
-    connection = None if fresh else origin.idle()
-    return connection or await Strand.wait(_open(origin, deployment.timeouts.connect_s))
+    return await Strand.wait(_open(origin, deployment.timeouts.connect_s))
 
 
 async def _open(origin: Origin, timeout_s: float) -> UpstreamConnection:

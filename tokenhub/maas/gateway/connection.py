@@ -58,14 +58,12 @@ class ClientConnection(asyncio.Protocol):
         "peer",
         "server",
         "transport",
-        "wheel_slot",
     )
 
     def __init__(self, server: "GatewayServer") -> None:
         self.server = server
         self.transport: asyncio.Transport | None = None
         self.deadline = 0.0
-        self.wheel_slot = 0
         self.closed = False
         """The socket is gone."""
         self.closing = False
@@ -92,6 +90,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         peer: object = self.transport.get_extra_info("peername")
         self.peer = str(cast(tuple[object, ...], peer)[0]) if isinstance(peer, tuple) and peer else ""
+        self.server.timers.watch(self)
         if not self.server.opened(self):
             return
         self._set_deadline(self.server.settings.header_timeout_s)
@@ -99,7 +98,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone: whatever works for it is cancelled."""
         self.closed = self.closing = True
-        self.server.wheel.forget(self)
+        self.server.timers.forget(self)
         self.server.lost(self)
         receiving, self._exchange = self._exchange, None
         waiting = list(self._queue)
@@ -337,7 +336,7 @@ class ClientConnection(asyncio.Protocol):
         if not exchange.responded:
             exchange.body.append(body)
         if not self._write_paused:
-            self.deadline = self.server.wheel.now + self.server.settings.body_timeout_s
+            self.deadline = self.server.timers.now + self.server.settings.body_timeout_s
 
     def on_message_complete(self) -> None:
         """Parser: the request is complete."""
@@ -421,9 +420,7 @@ class ClientConnection(asyncio.Protocol):
         exchange.fail(fault)
 
     def _set_deadline(self, seconds: float) -> None:
-        wheel = self.server.wheel
-        self.deadline = wheel.now + seconds
-        wheel.watch(self)
+        self.deadline = self.server.timers.now + seconds
 
 
 _ONCE_ONLY = frozenset(

@@ -111,7 +111,7 @@ async def _limits(
     server: "GatewayServer", exchange: Exchange, principal: Principal, model: str
 ) -> list[dict[str, Any]]:
     clerk, at_ms = server.clerk, exchange.started_ms
-    path = server.keeper.route(principal, model).path
+    path = server.keeper.path(principal, model)
     hold = await Strand.wait(
         clerk.authorize(path, wanted=_NOTHING, minimum=_NOTHING, request_id=exchange.request_id, now_ms=at_ms)
     )

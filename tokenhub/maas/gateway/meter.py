@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from tokenhub.clearing.clerk import Clerk, Hold
-from tokenhub.identity.types import Principal
 from tokenhub.kernel.usage import Usage
 from tokenhub.kernel.usage_dialects import InvalidUsage, from_openai_chat
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.request import ParsedRequest
+from tokenhub.maas.gateway.snapshot import KeyRoute
 from tokenhub.metering.types import UsageEvent
 from tokenhub.pricing.price import Price
 from tokenhub.pricing.rating import rate
@@ -38,11 +38,11 @@ class Meter:
         "hold",
         "made",
         "price",
-        "principal",
         "prompt_tokens",
         "received",
         "recorded",
         "request",
+        "route",
         "service_tier",
         "started_ms",
         "usage",
@@ -52,7 +52,7 @@ class Meter:
         self,
         clerk: Clerk,
         hold: Hold,
-        principal: Principal,
+        route: KeyRoute,
         request: ParsedRequest,
         deployment: Deployment,
         price: Price,
@@ -62,7 +62,7 @@ class Meter:
     ) -> None:
         self.clerk = clerk
         self.hold = hold
-        self.principal = principal
+        self.route = route
         self.request = request
         self.deployment = deployment
         self.price = price
@@ -182,43 +182,33 @@ class Meter:
         return "engine" if self.deployment.own_engine else "provider"
 
     def _event(self, usage: Usage, *, status: int, finish: str) -> UsageEvent:
-        principal, request, deployment, price = self.principal, self.request, self.deployment, self.price
+        request, price, started_ms = self.request, self.price, self.started_ms
         at_ms = time.time_ns() // 1_000_000
-        return UsageEvent(
-            request_id=request.request_id,
-            at_ms=at_ms,
-            org_id=principal.org_id,
-            team_id=principal.team_id,
-            project_id=principal.project_id,
-            user_id=principal.user_id,
-            key_id=principal.key_id,
-            app=principal.app,
-            model=request.model,
-            deployment_id=deployment.id,
-            engine_boot=deployment.engine_boot,
-            endpoint=request.endpoint,
-            service_tier=self.service_tier,
-            price_version_id=price.version_id,
-            input_tokens=usage.input_tokens,
-            cache_read_tokens=usage.cache_read_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-            cache_write_long_tokens=usage.cache_write_long_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            audio_input_tokens=usage.audio_input_tokens,
-            audio_output_tokens=usage.audio_output_tokens,
-            image_input_tokens=usage.image_input_tokens,
-            image_output_tokens=usage.image_output_tokens,
-            created_tokens=usage.completion_tokens,
-            amount_nano=rate(usage, price, at_ms=self.started_ms, service_tier=self.service_tier),
-            currency=price.currency,
-            source=self.source,
-            finish=finish,
-            status=status,
-            stream=int(request.stream),
-            latency_ms=at_ms - self.started_ms,
-            ttft_ms=max(self.first_ms - self.started_ms, 0) if self.first_ms else 0,
-        )
+        event = self.route.usage_event(request, self.deployment)
+        event.request_id = request.request_id
+        event.at_ms = at_ms
+        event.service_tier = self.service_tier
+        event.price_version_id = price.version_id
+        event.input_tokens = usage.input_tokens
+        event.cache_read_tokens = usage.cache_read_tokens
+        event.cache_write_tokens = usage.cache_write_tokens
+        event.cache_write_long_tokens = usage.cache_write_long_tokens
+        event.output_tokens = usage.output_tokens
+        event.reasoning_tokens = usage.reasoning_tokens
+        event.audio_input_tokens = usage.audio_input_tokens
+        event.audio_output_tokens = usage.audio_output_tokens
+        event.image_input_tokens = usage.image_input_tokens
+        event.image_output_tokens = usage.image_output_tokens
+        event.created_tokens = usage.completion_tokens
+        event.amount_nano = rate(usage, price, at_ms=started_ms, service_tier=self.service_tier)
+        event.currency = price.currency
+        event.source = self.source
+        event.finish = finish
+        event.status = status
+        event.stream = int(request.stream)
+        event.latency_ms = at_ms - started_ms
+        event.ttft_ms = max(self.first_ms - started_ms, 0) if self.first_ms else 0
+        return event
 
 
 def as_mapping(value: object) -> Mapping[str, Any] | None:

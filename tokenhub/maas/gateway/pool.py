@@ -5,8 +5,8 @@ import ssl
 from urllib.parse import urlsplit
 
 from tokenhub.kernel.errors import Unavailable, UpstreamError, UpstreamTimeout
+from tokenhub.maas.gateway.timers import Timers
 from tokenhub.maas.gateway.upstream import UpstreamConnection
-from tokenhub.maas.gateway.wheel import TimerWheel
 
 IDLE_MAX = 256
 """Idle connections kept per origin."""
@@ -70,9 +70,7 @@ class Origin:
         if len(self._idle) >= IDLE_MAX or self.pool.closed:
             connection.abort()
             return
-        wheel = self.pool.wheel
-        connection.deadline = wheel.now + IDLE_S
-        wheel.watch(connection)
+        connection.deadline = self.pool.timers.now + IDLE_S
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
@@ -94,8 +92,8 @@ class Origin:
 class UpstreamPool:
     """All origins of a process."""
 
-    def __init__(self, wheel: TimerWheel) -> None:
-        self.wheel = wheel
+    def __init__(self, timers: Timers) -> None:
+        self.timers = timers
         self.closed = False
         self._origins: dict[str, Origin] = {}
         self._ssl: ssl.SSLContext | None = None

@@ -80,12 +80,13 @@ class RawRelay:
         meter.events += data.count(b"\n\n")
         if not meter.finish and data.find(b'"finish_reason":"') >= 0:
             self._see_finish(data)
+        if not meter.received:
+            meter.touch()
         if meter.events >= meter.recorded and meter.counted_output < 0:
             meter.before_send()
         if self._exchange.status:
             self._exchange.write_framed(data)
         else:
-            meter.touch()
             self._exchange.begin(200, self._headers, data)
 
     def on_data(self, data: bytes) -> None:

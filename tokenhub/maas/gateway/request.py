@@ -1,6 +1,6 @@
 """One request of a token path, parsed once: the envelope's top level, nothing deeper."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import msgspec
@@ -49,8 +49,9 @@ class ParsedRequest:
     upstream_max_tokens: int | None = None
     """Output tokens of one choice that the hold has paid for: the engine gets exactly this limit. None: no limit
     of ours (the context bounds it, or the hold grows)."""
-    notes: dict[str, str] = field(default_factory=dict[str, str])
-    """Response headers to add (for instance `x-ath-limited-by`)."""
+    body_bytes: int = 0
+    images: int = 0
+    """Images given by address or inline."""
 
     def value(self, name: str, kind: type[T]) -> T | None:
         """One field decoded as `kind`; None when absent or null. Raises: msgspec.ValidationError."""

@@ -31,8 +31,8 @@ from tokenhub.maas.gateway.request import Endpoint
 from tokenhub.maas.gateway.request_ids import RequestIds
 from tokenhub.maas.gateway.snapshot import SnapshotKeeper
 from tokenhub.maas.gateway.strand import Strand
+from tokenhub.maas.gateway.timers import Timers
 from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter, PromptCounter, UpstreamAdapter
-from tokenhub.maas.gateway.wheel import TimerWheel
 from tokenhub.maas.routing.choice import Router
 
 BACKLOG = 4096
@@ -67,8 +67,8 @@ class GatewayServer:
         self.prompt_counter = prompt_counter
         self.draining = False
         self.date_header = b""
-        self.wheel = TimerWheel(loop)
-        self.pool = UpstreamPool(self.wheel)
+        self.timers = Timers(loop)
+        self.pool = UpstreamPool(self.timers)
         self.router = Router()
         self.clerk = Clerk(database, settings, owner_name=f"gateway-{index}", loop=loop)
         self.keeper = SnapshotKeeper(database, self.clerk)
@@ -88,7 +88,7 @@ class GatewayServer:
         await self.clerk.start()
         await self.keeper.start()
         self.idempotency.start()
-        self.wheel.start()
+        self.timers.start()
         self._each_second()
 
     async def drain(self, timeout_s: float) -> None:
@@ -108,7 +108,7 @@ class GatewayServer:
         await self.idempotency.close()
         await self.clerk.close()
         self.pool.close()
-        self.wheel.stop()
+        self.timers.stop()
         if self._second is not None:
             self._second.cancel()
 

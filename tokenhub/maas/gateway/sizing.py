@@ -1,7 +1,7 @@
 """How much a request holds before it runs: a cheap upper bound far from a cap, exact counts near it.
 
-Tokens never exceed UTF-8 bytes plus what the chat template adds; the raw JSON of a message list is longer than its
-UTF-8 text, and its punctuation outweighs a template's markers. Output is the client's limit, or the context.
+Tokens never exceed UTF-8 bytes plus what the chat template adds; a JSON body is longer than its text, and its
+punctuation outweighs a template's markers. Output is the client's limit, or the context.
 """
 
 from dataclasses import dataclass
@@ -24,17 +24,6 @@ GROW_NEAR_TOKENS = 32
 """Step by which it grows when others wait for the same budget."""
 LEAST_TOKENS = 16
 """Near a cap a request starts if the prompt and this much answer per choice fit."""
-
-_PROMPT_FIELDS = (
-    "messages",
-    "prompt",
-    "input",
-    "tools",
-    "functions",
-    "suffix",
-    "response_format",
-    "documents",
-)
 
 
 @dataclass(slots=True)
@@ -130,13 +119,5 @@ def service_tier(request: ParsedRequest) -> str:
 
 
 def _prompt_bound(request: ParsedRequest) -> int:
-    total = TEMPLATE_TOKENS
-    fields = request.fields
-    for name in _PROMPT_FIELDS:
-        raw = fields.get(name)
-        if raw is not None:
-            view = memoryview(raw)
-            total += len(view)
-            if name == "messages" and b'"image_url"' in (data := bytes(view)):
-                total += IMAGE_TOKENS * data.count(b'"image_url"')
-    return total
+    """The body is longer than what it says; only an image given by address is larger than its mention."""
+    return request.body_bytes + TEMPLATE_TOKENS + request.images * IMAGE_TOKENS

@@ -5,7 +5,8 @@ is refused. The request path itself never waits for SQL.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,6 +24,8 @@ from tokenhub.kernel.clock import now_ms
 from tokenhub.maas.deployments.store import load_deployments
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.exchange import header_block
+from tokenhub.maas.gateway.request import ParsedRequest
+from tokenhub.metering.types import UsageEvent
 from tokenhub.pricing.price import ZERO_PRICE, Price
 from tokenhub.pricing.store import load_prices
 
@@ -74,21 +77,45 @@ def load_revisions(database: Database) -> tuple[int, int]:
 
 
 class KeyRoute:
-    """The clerk's path of one key and one model, and its quota headers as last rendered."""
+    """What every request of one key for one model and endpoint shares, until the next snapshot."""
 
-    __slots__ = ("_block", "_headers", "path")
+    __slots__ = ("_block", "_events", "_headers", "deployments", "path", "principal")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, principal: Principal, path: Path, deployments: Sequence[Deployment]) -> None:
+        self.principal = principal
         self.path = path
+        self.deployments = deployments
         self._headers: list[tuple[bytes, bytes]] = []
         self._block = b""
+        self._events: dict[str, UsageEvent] = {}
 
     def quota_headers(self, clerk: Clerk, at_ms: int) -> bytes:
-        """Rendered again only when the clerk made new ones."""
+        """Quota headers as they stand in a head; rendered again only when the clerk made new ones."""
         headers = clerk.quota_headers(self.path, at_ms)
         if headers is not self._headers:
             self._headers, self._block = headers, header_block(headers)
         return self._block
+
+    def usage_event(self, request: ParsedRequest, deployment: Deployment) -> UsageEvent:
+        """A fresh event with everything that is the same for all requests of this route."""
+        base = self._events.get(deployment.id)
+        if base is None:
+            principal = self.principal
+            base = self._events[deployment.id] = UsageEvent(
+                request_id="",
+                at_ms=0,
+                org_id=principal.org_id,
+                team_id=principal.team_id,
+                project_id=principal.project_id,
+                user_id=principal.user_id,
+                key_id=principal.key_id,
+                app=principal.app,
+                model=request.model,
+                deployment_id=deployment.id,
+                engine_boot=deployment.engine_boot,
+                endpoint=request.endpoint,
+            )
+        return copy(base)
 
 
 @dataclass(slots=True)
@@ -100,7 +127,9 @@ class SnapshotKeeper:
     current: Snapshot = EMPTY
     changed_at_s: float = 0.0
     """Loop time of the last check that succeeded."""
-    _routes: dict[tuple[str, str], KeyRoute] = field(default_factory=dict[tuple[str, str], KeyRoute])
+    _routes: dict[tuple[str, str, str], KeyRoute] = field(
+        default_factory=dict[tuple[str, str, str], KeyRoute]
+    )
     _check: "asyncio.Task[None] | None" = None
     _poll: "asyncio.Task[None] | None" = None
 
@@ -116,14 +145,22 @@ class SnapshotKeeper:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    def route(self, principal: Principal, model: str) -> KeyRoute:
-        """The path of this key and model."""
-        key = (principal.key_id, model)
-        route = self._routes.get(key)
-        if route is None:
-            limits = self.current.limits.limits_for(principal, model)
-            route = self._routes[key] = KeyRoute(self.clerk.path(limits))
+    def route(self, principal: Principal, request: ParsedRequest) -> KeyRoute | None:
+        """The route if it is known."""
+        return self._routes.get((principal.key_id, request.model, request.endpoint))
+
+    def add_route(
+        self, principal: Principal, request: ParsedRequest, deployments: Sequence[Deployment]
+    ) -> KeyRoute:
+        """A route that was found to be allowed."""
+        path = self.path(principal, request.model)
+        route = KeyRoute(principal, path, deployments)
+        self._routes[principal.key_id, request.model, request.endpoint] = route
         return route
+
+    def path(self, principal: Principal, model: str) -> Path:
+        """The clerk's path of this key and model."""
+        return self.clerk.path(self.current.limits.limits_for(principal, model))
 
     async def check(self) -> None:
         """Reload now if a counter moved; callers at the same moment share one look."""

@@ -87,7 +87,6 @@ class UpstreamConnection(asyncio.Protocol):
         "reused",
         "throttle",
         "transport",
-        "wheel_slot",
     )
 
     def __init__(self, origin: "Origin") -> None:
@@ -97,7 +96,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.reused = False
         """It has served a request before: a loss before the first byte may only mean it was stale."""
         self.deadline = 0.0
-        self.wheel_slot = 0
         self.throttle: Callable[[bool], None] | None = None
         """Told True while the upstream does not take more of a streamed request body."""
         self._consumer: UpstreamConsumer | None = None
@@ -177,6 +175,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Connected."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self.origin.pool.timers.watch(self)
 
     def pause_writing(self) -> None:
         """The upstream does not take more."""
@@ -191,7 +190,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by the upstream, by an error, or by us."""
         self.closed = True
-        self.origin.pool.wheel.forget(self)
+        self.origin.pool.timers.forget(self)
         self.origin.forget(self)
         consumer, self._consumer = self._consumer, None
         if consumer is None:
@@ -219,7 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
         if not self._touched:
             self._touched = True
             self._timeout_text = f"The upstream paused for more than {self._idle_s:g} s."
-        self.deadline = self.origin.pool.wheel.now + self._idle_s
+        self.deadline = self.origin.pool.timers.now + self._idle_s
         try:
             if self._in_head:
                 self._head(data)
@@ -383,9 +382,7 @@ class UpstreamConnection(asyncio.Protocol):
         consumer.on_end()
 
     def _arm(self, seconds: float) -> None:
-        wheel = self.origin.pool.wheel
-        self.deadline = wheel.now + seconds
-        wheel.watch(self)
+        self.deadline = self.origin.pool.timers.now + seconds
 
 
 class _Malformed(Exception):

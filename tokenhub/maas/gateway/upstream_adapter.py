@@ -41,7 +41,7 @@ class Mender(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PreparedRequest:
     """What is sent upstream."""
 

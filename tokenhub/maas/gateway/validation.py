@@ -48,26 +48,32 @@ def parse_request(endpoint: Endpoint, body: bytes, *, request_id: str) -> Parsed
             f"The request body is nested deeper than {DEPTH_MAX} levels.", code="invalid_json"
         )
     try:
-        fields = _fields(body)
-        if len(body) <= _REPEATS_CHECKED_BYTES:
-            _refuse_repeats(body, fields)
-        match endpoint:
-            case "chat.completions":
-                decode = _common_chat if fields.keys() <= COMMON_CHAT else _chat
-                return _from_chat(decode(body), fields, request_id)
-            case "completions":
-                return _from_completion(_completion(body), fields, request_id)
-            case "embeddings":
-                asked = _embedding(body)
-                if isinstance(asked.input, list) and len({type(item) for item in asked.input}) > 1:
-                    raise InvalidRequest(
-                        "`input` mixes strings and tokens.", code="invalid_type", param="input"
-                    )
-                return ParsedRequest("embeddings", request_id, asked.model, False, False, fields)
+        request = _read(endpoint, body, request_id)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise InvalidRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from None
+    request.body_bytes = len(body)
+    if endpoint == "chat.completions":
+        request.images = body.count(b'"image_url"')
+    return request
+
+
+def _read(endpoint: Endpoint, body: bytes, request_id: str) -> ParsedRequest:
+    fields = _fields(body)
+    if len(body) <= _REPEATS_CHECKED_BYTES:
+        _refuse_repeats(body, fields)
+    match endpoint:
+        case "chat.completions":
+            decode = _common_chat if fields.keys() <= COMMON_CHAT else _chat
+            return _from_chat(decode(body), fields, request_id)
+        case "completions":
+            return _from_completion(_completion(body), fields, request_id)
+        case "embeddings":
+            asked = _embedding(body)
+            if isinstance(asked.input, list) and len({type(item) for item in asked.input}) > 1:
+                raise InvalidRequest("`input` mixes strings and tokens.", code="invalid_type", param="input")
+            return ParsedRequest("embeddings", request_id, asked.model, False, False, fields)
 
 
 def _from_chat(
