@@ -24,7 +24,9 @@ from tokenhub.config import Settings
 REQUESTS = [
     request(body=chat(seed=0)),
     request(body=chat(stream=True, stream_options={"include_usage": True}, temperature=0.5)),
-    request(body=chat(stream=True, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])),
+    request(
+        body=chat(stream=True, tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
+    ),
     request("/v1/models", method="GET"),
     request("/v1/quota", method="GET"),
     request("/v1/embeddings", body={"model": "m", "input": ["a", "b"]}),
@@ -36,7 +38,9 @@ REQUESTS = [
 ANSWERS = [
     json_answer(ANSWER),
     STREAM_HEAD
-    + b"".join(framed(sse(event)) for event in (chunk("a"), chunk("b", finish="stop"), usage_chunk(), "[DONE]"))
+    + b"".join(
+        framed(sse(event)) for event in (chunk("a"), chunk("b", finish="stop"), usage_chunk(), "[DONE]")
+    )
     + b"0\r\n\r\n",
     json_answer({"error": {"message": "no", "code": 5}}, 500),
 ]
@@ -139,11 +143,17 @@ async def fuzz(hub: Hub, *, seconds: float, seed: int) -> int:
 
 async def main(seconds: float, seed: int) -> None:
     home = Path(tempfile.mkdtemp(prefix="th-fuzz-"))
-    settings = replace(Settings(home=home), header_timeout_s=1, body_timeout_s=1, idle_timeout_s=2, write_timeout_s=2)
+    settings = replace(
+        Settings(home=home), header_timeout_s=1, body_timeout_s=1, idle_timeout_s=2, write_timeout_s=2
+    )
     async with running(settings, first=500, idle=500) as hub:
         made = await fuzz(hub, seconds=seconds, seed=seed)
-        print(f"{made} connections, {len(hub.upstream.calls)} reached the upstream, {len(await hub.settled())} booked; seed {seed}")
+        print(
+            f"{made} connections, {len(hub.upstream.calls)} reached the upstream, {len(await hub.settled())} booked; seed {seed}"
+        )
 
 
 if __name__ == "__main__":
-    uvloop.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 600.0, int(sys.argv[2]) if len(sys.argv) > 2 else 1))
+    uvloop.run(
+        main(float(sys.argv[1]) if len(sys.argv) > 1 else 600.0, int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    )

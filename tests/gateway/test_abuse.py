@@ -281,7 +281,17 @@ async def test_keys_models_and_scopes(hub: Hub) -> None:
     assert (await hub.ask("/v1/models/m", method="GET")).json["object"] == "model"
     assert (await hub.ask("/v1/models/x", method="GET")).code == "model_not_found"
     assert (await hub.ask("/healthz", method="GET", key=None)).json["status"] == "ok"
-    assert b"tokenhub_http_requests_total" in (await hub.ask("/metrics", method="GET", key=None)).body
+    metrics = (await hub.ask("/metrics", method="GET", key=None)).body.decode()
+    for name in (
+        "tokenhub_http_requests_total",
+        "gen_ai_client_token_usage_total",
+        "tokenhub_requests_running",
+    ):
+        assert name in metrics
+    behind_a_proxy = await hub.ask("/metrics", method="GET", headers={"X-Forwarded-For": "9.9.9.9"})
+    assert behind_a_proxy.status == 403
+    answer = await hub.ask(body=chat(), headers={"X-Client-Request-Id": "mine-1"})
+    assert answer.headers["x-client-request-id"] == "mine-1"
 
 
 async def test_many_idle_connections_leave_nothing_behind(hub: Hub) -> None:

@@ -52,6 +52,7 @@ class Exchange:
         "body_received",
         "body_sink",
         "connection",
+        "echo",
         "framed",
         "header_list",
         "headers",
@@ -93,6 +94,8 @@ class Exchange:
         """The body goes to `body_sink` as it arrives (proxied paths)."""
         self.body_sink: Callable[[bytes], None] | None = None
         self.request_id = ""
+        self.echo = b""
+        """Header lines of the request that every answer repeats (`x-client-request-id`)."""
         self.principal: Principal | None = None
         """Whose key came with the head, as far as the snapshot knows it."""
         self.started_ms = 0
@@ -117,11 +120,12 @@ class Exchange:
         """The whole answer at once. `headers`: see `header_block`."""
         self.status = status
         connection = b"" if self.keep_alive and self.http11 else _CONNECTION[self.keep_alive]
-        head = b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b" % (
+        head = b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b%b" % (
             STATUS_LINE[status],
             headers,
             len(body),
             self.request_id.encode(),
+            self.echo,
             connection,
             self.connection.server.date_header,
         )
@@ -144,11 +148,12 @@ class Exchange:
         if not self.http11 and not sized:
             self.keep_alive = False
         self._write(
-            b"%b%bx-request-id: %b\r\n%b%b%b%b"
+            b"%b%bx-request-id: %b\r\n%b%b%b%b%b"
             % (
                 STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status,
                 headers,
                 self.request_id.encode(),
+                self.echo,
                 b"transfer-encoding: chunked\r\n" if self.framed else b"",
                 b"" if self.keep_alive and self.http11 else _CONNECTION[self.keep_alive],
                 self.connection.server.date_header,

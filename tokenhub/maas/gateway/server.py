@@ -5,8 +5,9 @@ Start reading a request's way in `conductor.py`.
 
 import asyncio
 import gc
+import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 
 import structlog
@@ -39,6 +40,7 @@ BACKLOG = 4096
 UNKNOWN_KEY_BODY_BYTES_MAX = 1024 * 1024
 """Body accepted from a caller whose key is not in the snapshot (yet)."""
 PROXIED_BODY_BYTES_MAX = 2**62
+CLIENT_REQUEST_ID_MAX = 512
 TOKEN_PATHS: dict[bytes, Endpoint] = {
     b"/v1/chat/completions": "chat.completions",
     b"/v1/completions": "completions",
@@ -75,6 +77,7 @@ class GatewayServer:
         self.idempotency = Idempotency(database, self.clerk.owner_id)
         self.metrics = Metrics(str(index))
         self.connections: set[ClientConnection] = set()
+        self.metrics.gauges.append(self._gauges)
         self._adapters = adapters
         self._conforming = ConformingAdapter()
         self._heads: dict[tuple[str, bytes], bytes] = {}
@@ -145,6 +148,14 @@ class GatewayServer:
         """A connection is gone."""
         self.connections.discard(connection)
 
+    def _gauges(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        stats = self.clerk.stats()
+        yield "tokenhub_connections", {}, len(self.connections)
+        yield "tokenhub_unsettled_requests", {}, stats.backlog
+        yield "tokenhub_requests_waiting", {}, stats.waiting
+        for deployment_id, count in sorted(self.router.busy().items()):
+            yield "tokenhub_requests_running", {"deployment": deployment_id}, count
+
     def answered(self, exchange: Exchange) -> None:
         """An answer is complete."""
         self.metrics.answered(exchange.status)
@@ -154,6 +165,9 @@ class GatewayServer:
     def request_id(self, exchange: Exchange) -> str:
         """Ours, never the client's: the books are keyed by it."""
         exchange.started_ms = at_ms = now_ms()
+        theirs = exchange.headers.get(b"x-client-request-id")
+        if theirs is not None and len(theirs) <= CLIENT_REQUEST_ID_MAX:
+            exchange.echo = b"x-client-request-id: %b\r\n" % theirs
         return self._ids.next(at_ms)
 
     def classify(self, exchange: Exchange) -> None:
@@ -230,6 +244,14 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+def _raise_file_limit(wanted: int) -> None:
+    """As many open files as the connections need, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 async def serve(
     settings: Settings,
     database: Database,
@@ -251,6 +273,7 @@ async def serve(
         settings, database, index=index, adapters=adapters, prompt_counter=prompt_counter, loop=loop
     )
     sock = sock or listen(settings.host, settings.port)
+    _raise_file_limit(2 * settings.connections_max + 1000)
     await server.start()
     gc.collect()
     gc.freeze()
