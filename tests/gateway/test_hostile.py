@@ -1,8 +1,6 @@
 """Upstreams that lie and clients that leave at the worst moment: the books and the neighbours stay whole."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +8,13 @@ import pytest
 
 from tests.gateway.client import Answer, chat, request
 from tests.gateway.conftest import Hub, running
-from tests.gateway.test_limits import Engine, tokens
+from tests.gateway.test_limits import Engine
 from tests.gateway.upstream import (
     ANSWER,
     STREAM_HEAD,
     Call,
-    ScriptedUpstream,
     Script,
+    ScriptedUpstream,
     chunk,
     framed,
     json_answer,
@@ -26,7 +24,7 @@ from tests.gateway.upstream import (
 )
 from tokenhub.config import Settings
 from tokenhub.kernel.clock import now_ms
-from tokenhub.maas.gateway.strand import Signal, Strand
+from tokenhub.maas.gateway.strand import Strand
 from tokenhub.pricing.store import add_version
 from tokenhub.pricing.types import RateCard, Rates, Rules
 

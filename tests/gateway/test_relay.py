@@ -135,7 +135,11 @@ async def test_completions_and_embeddings(hub: Hub) -> None:
     answer = await hub.ask("/v1/completions", body={"model": "m", "prompt": "a"})
     assert answer.status == 200 and b"POST /v1/completions" in hub.upstream.calls[1].head
     events = await hub.settled()
-    assert [(e["endpoint"], e["input_tokens"], e["output_tokens"]) for e in events][0] == ("embeddings", 4, 0)
+    assert next((e["endpoint"], e["input_tokens"], e["output_tokens"]) for e in events) == (
+        "embeddings",
+        4,
+        0,
+    )
 
 
 async def test_http10_gets_an_unchunked_stream(hub: Hub) -> None:
