@@ -42,3 +42,11 @@ def test_a_first_start_that_fails_shows_the_key_and_keeps_the_state_private(tmp_
         assert path.stat().st_mode & 0o077 == 0
     code, said = _up(tmp_path / "fresh", model="no-such-model")
     assert code == 1 and "admin key" not in said
+
+
+def test_a_damaged_model_file_ends_the_start_soon(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    (tmp_path / "models" / f"{sha256}.gguf").write_bytes(b"no model " * 1000)
+    code, said = _up(tmp_path, model="smollm2-135m-instruct")
+    assert code == 1 and "does not start" in said and "hub doctor" in said

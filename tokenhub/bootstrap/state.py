@@ -99,6 +99,19 @@ def ready_model(settings: Settings) -> str | None:
     return name if name in ready else next(iter(ready), None)
 
 
+def failed_start(settings: Settings) -> tuple[int, str]:
+    """How often the engine of the settings' model ended, and the last reason if it is failing now."""
+    name = model_name(Path(settings.model)) if is_path(settings.model) else settings.model
+    database = Database(settings)
+    try:
+        with database.read("hub") as connection:
+            mine = [row for row in deployments.list_deployments(connection) if row.model == name]
+    finally:
+        database.close()
+    failing = [row.message for row in mine if row.status == "failing"]
+    return sum(row.restarts for row in mine), failing[0] if failing else ""
+
+
 def login_link(settings: Settings, url: str) -> str:
     """A one-time sign-in link of the first owner."""
     database = Database(settings)

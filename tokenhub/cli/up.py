@@ -13,14 +13,14 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import click
 
 from tokenhub.bootstrap.logs import configure_logs
-from tokenhub.bootstrap.state import ensure_model, login_link, prepare_state, ready_model
+from tokenhub.bootstrap.state import ensure_model, failed_start, login_link, prepare_state, ready_model
 from tokenhub.cli.banner import print_banner
 from tokenhub.cli.progress import Progress
 from tokenhub.cli.supervisor import StopFlag, Supervisor, block_until, listen
@@ -33,6 +33,8 @@ from tokenhub.kernel.errors import HubError
 DISK_FREE_MIN_BYTES = 256 * 2**20
 SOCKET_PATH_BYTES_MAX = 107
 """What Linux allows for the name of a Unix socket."""
+ENGINE_TRIES = 2
+"""So often the first model's engine may fail before the start is given up."""
 READY_TIMEOUT_S = 180.0
 
 
@@ -55,6 +57,8 @@ def up(no_model: bool) -> None:
     except HubError as error:
         click.echo(f"hub: {error.message}", err=True)
         sys.exit(1)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         click.echo(f"hub: {error.strerror or error}: {error.filename or 'the state folder'}.", err=True)
         sys.exit(1)
@@ -96,7 +100,7 @@ def _run(
         if not flag.asked():
             print_banner(settings, url, first=first, model=model, link=login_link(settings, url))
             banner_stands()
-        block_until(flag.asked, lambda: supervisor.watch(on_restart=_on_restart))
+        block_until(flag.asked, lambda: _watch(settings, url, supervisor))
     finally:
         click.echo(
             "Stopping: answers in flight finish, then the books are settled (Ctrl-C again ends it at once) …",
@@ -118,6 +122,15 @@ def _first_key(first: FirstRun | None) -> Generator[Callable[[], None], None, No
     finally:
         if first is not None and first.generated and not shown:
             click.echo(f"The admin key of this hub is {first.admin_key} (shown once; keep it).", err=True)
+
+
+def _watch(settings: Settings, url: str, supervisor: Supervisor) -> None:
+    supervisor.watch(on_restart=_on_restart)
+    if not (
+        settings.run_dir / "hub.json"
+    ).exists():  # somebody tidied up; without it no command finds the hub
+        with suppress(OSError):
+            _write_hub_json(settings, url)
 
 
 def _on_restart(name: str, code: int) -> None:
@@ -191,6 +204,7 @@ def _wait_ready(
     """Wait for gateway, app and engine. Returns the model that answers, None without one."""
     host, port = listener.getsockname()[:2]
     started = time.monotonic()
+    failed_before = failed_start(settings)[0] if deploy else 0
     with Progress() as progress:
         while not flag.asked():
             supervisor.watch(on_restart=_on_restart)
@@ -198,6 +212,8 @@ def _wait_ready(
             model = ready_model(settings) if up and deploy else None
             if up and (model or not deploy):
                 return model
+            if up and deploy:
+                _refuse_failing(settings, failed_before)
             waited = time.monotonic() - started
             if waited > READY_TIMEOUT_S:
                 log = _last_line(settings.log_dir / ("worker.log" if up else "app.log"))
@@ -207,6 +223,16 @@ def _wait_ready(
             progress.waiting("loading the model" if up else "starting", waited)
             time.sleep(0.05)
     return None
+
+
+def _refuse_failing(settings: Settings, failed_before: int) -> None:
+    """Waiting is in vain once the engine has failed again at the same file. Raises: CannotStart."""
+    failures, reason = failed_start(settings)
+    if reason and failures >= failed_before + ENGINE_TRIES:
+        raise CannotStart(
+            f"The model {settings.model} does not start: {reason.rstrip('.')}. `./hub doctor` says what to mend; "
+            "`./hub up --no-model` starts without waiting for it."
+        )
 
 
 def _answers(host: str, port: int, path: str) -> bool:
