@@ -2,6 +2,7 @@
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 
 from tokenhub.db.engine import Database
 from tokenhub.http.auth import COOKIE
@@ -139,3 +140,15 @@ def test_a_disabled_person_is_signed_out(client: TestClient, bearer: dict[str, s
     assert client.get("/api/session").status_code == 200
     client.post("/api/commands/user.disable", json={"user": "ana"}, headers=bearer)
     assert client.get("/api/session").status_code == 401
+
+
+def test_a_database_that_is_away_is_503_before_any_command(
+    client: TestClient, bearer: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT 1", None, Exception("connection refused"))
+
+    monkeypatch.setattr(Database, "read", away)
+    answer = client.post("/api/commands/key.list", json={}, headers=bearer)
+    assert answer.status_code == 503 and answer.json()["error"]["code"] == "service_unavailable"
+    assert answer.headers["x-should-retry"] == "true"

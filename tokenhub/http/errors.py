@@ -2,12 +2,16 @@
 
 from typing import Any, cast
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from tokenhub.kernel.errors import HubError, InvalidRequest, NotFound
+from tokenhub.kernel.errors import HubError, InvalidRequest, NotFound, Unavailable
+
+log = structlog.get_logger()
 
 
 def error_body(error: HubError) -> dict[str, Any]:
@@ -33,10 +37,16 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HubError, _on_hub_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(OperationalError, _on_database_error)
 
 
 def _on_hub_error(_request: Request, error: Exception) -> JSONResponse:
     return error_response(cast(HubError, error))
+
+
+def _on_database_error(request: Request, error: Exception) -> JSONResponse:
+    log.error("database_unavailable", path=request.url.path, error=str(cast(OperationalError, error).orig))
+    return error_response(Unavailable("The database did not answer in time.", hint="Try `hub doctor`."))
 
 
 def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
