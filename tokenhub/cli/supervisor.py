@@ -25,6 +25,8 @@ STABLE_S = 10.0
 """A process that lived this long starts again without a pause."""
 STOP_GRACE_S = 5.0
 """Time a process gets beyond its drain before it is killed."""
+_SMALL = {"MALLOC_ARENA_MAX": "1"}
+"""One heap a process: threads here wait for I/O, and a heap for each only keeps freed memory."""
 
 
 class PortInUse(HubError):
@@ -168,7 +170,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             pass_fds=list(child.pass_fds),
             start_new_session=True,  # the terminal's Ctrl-C reaches the supervisor alone, which stops the rest in order
-            env={**os.environ, "TOKENHUB_SUPERVISOR_PID": str(os.getpid())},
+            env={**os.environ, **_SMALL, "TOKENHUB_SUPERVISOR_PID": str(os.getpid())},
         )
 
 
