@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -208,8 +208,11 @@ def _wait_ready(
     with Progress() as progress:
         while not flag.asked():
             supervisor.watch(on_restart=_on_restart)
-            up = _answers(host, port, "/healthz") and _answers(host, port, "/api/health")
+            health = _answer(host, port, "/healthz")
+            up = health is not None and _answer(host, port, "/api/health") is not None
             model = ready_model(settings) if up and deploy else None
+            if model is not None and not (health or {}).get("models", {}).get(model):
+                model = None  # it serves, and the gateway has yet to hear of it
             if up and (model or not deploy):
                 return model
             if up and deploy:
@@ -235,15 +238,16 @@ def _refuse_failing(settings: Settings, failed_before: int) -> None:
         )
 
 
-def _answers(host: str, port: int, path: str) -> bool:
+def _answer(host: str, port: int, path: str) -> dict[str, Any] | None:
+    """The JSON object at `path`; None unless it answers 200."""
     connection = http.client.HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=2)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    except http.client.HTTPException:
-        return False
+        reply = connection.getresponse()
+        body = reply.read()
+        return dict(json.loads(body)) if reply.status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
     finally:
         connection.close()
 
