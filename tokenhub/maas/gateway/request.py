@@ -75,8 +75,11 @@ def upstream_fields(request: ParsedRequest) -> dict[str, msgspec.Raw]:
     if request.upstream_stream or request.stream:
         fields["stream"] = msgspec.Raw(b"true")
         fields["stream_options"] = _metered(fields.get("stream_options"))
-    if request.upstream_max_tokens is not None:
-        _limit_output(fields, request)
+    limit = request.upstream_max_tokens
+    if limit is None and "max_tokens" in fields and "max_completion_tokens" in fields:
+        limit = request.max_tokens  # the hold pays for the smaller one, whichever the upstream reads
+    if limit is not None:
+        _limit_output(fields, limit)
     return fields
 
 
@@ -88,8 +91,8 @@ def _metered(options: msgspec.Raw | None) -> msgspec.Raw:
     return msgspec.Raw(_encode(given))
 
 
-def _limit_output(fields: dict[str, msgspec.Raw], request: ParsedRequest) -> None:
-    limit = msgspec.Raw(b"%d" % (request.upstream_max_tokens or 0))
+def _limit_output(fields: dict[str, msgspec.Raw], most: int) -> None:
+    limit = msgspec.Raw(b"%d" % most)
     given = [name for name in ("max_completion_tokens", "max_tokens") if name in fields]
     for name in given or ["max_tokens"]:
         fields[name] = limit

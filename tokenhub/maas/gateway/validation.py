@@ -25,6 +25,8 @@ _chat = msgspec.json.Decoder(ChatCompletion).decode
 _completion = msgspec.json.Decoder(Completion).decode
 _embedding = msgspec.json.Decoder(Embedding).decode
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+_ESCAPED_NAME = re.compile(rb"\\u00[57][0-9a-fA-F]|\\u006[0-9a-fA-F]")
+"""A letter or underscore written as an escape, as no usual client does: names must be decoded to be found."""
 _QUOTED = re.compile(rb'"[^"]*"')
 _QUOTED_NAMES = {name: b'"%b"' % name.encode() for name in COMMON_CHAT}
 _AT = re.compile(r" - at `\$\.?(.*)`$")
@@ -56,6 +58,8 @@ def parse_request(endpoint: Endpoint, body: bytes, *, request_id: str) -> Parsed
     request.body_bytes = len(body)
     if endpoint == "chat.completions":
         request.images = body.count(b'"image_url"')
+        if _ESCAPED_NAME.search(body):
+            request.images += msgspec.json.encode(msgspec.json.decode(body)).count(b'"image_url"')
     return request
 
 
