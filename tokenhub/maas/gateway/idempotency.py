@@ -90,12 +90,20 @@ class Idempotency:
                 code="invalid_idempotency_key",
             )
         digest = hashlib.sha256(exchange.path + b"\n" + body).hexdigest()
-        known = await Strand.wait(self._claim(principal.key_id, key, digest, exchange.request_id))
+
+        def claim() -> Coroutine[Any, Any, KeptAnswer | None]:
+            return self._claim(principal.key_id, key, digest, exchange.request_id)
+
+        def given_up(known: KeptAnswer | None) -> None:
+            if known is None:
+                self._spawn(self._release(exchange.request_id))
+
+        known = await Strand.wait(claim(), given_up)
         for pause_s in SETTLE_PAUSES_S:
             if known is None or known.state != "running":
                 break
             await Strand.wait(asyncio.sleep(pause_s))
-            known = await Strand.wait(self._claim(principal.key_id, key, digest, exchange.request_id))
+            known = await Strand.wait(claim(), given_up)
         if known is None:
             self._running += 1
             exchange.recorder = Recorder()
@@ -127,8 +135,12 @@ class Idempotency:
                     now_ms=now_ms(),
                 )
 
+        work = asyncio.ensure_future(asyncio.to_thread(claim))
         try:
-            return await asyncio.to_thread(claim)
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:  # the client left; its claim may be written all the same
+            self._spawn(self._forget(work, request_id))
+            raise
         except SQLAlchemyError as error:
             _log.warning("idempotency_claim_failed", error=str(error))
             raise Unavailable("The idempotency key cannot be checked now; try again in a moment.") from None
@@ -147,6 +159,11 @@ class Idempotency:
             )
 
         await self._write(write)
+
+    async def _forget(self, claim: "asyncio.Future[KeptAnswer | None]", request_id: str) -> None:
+        await asyncio.wait([claim])
+        if claim.exception() is None and claim.result() is None:
+            await self._release(request_id)
 
     async def _release(self, request_id: str) -> None:
         await self._write(lambda connection: answer_store.release(connection, request_id))

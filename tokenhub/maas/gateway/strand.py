@@ -109,8 +109,11 @@ class Strand:
             self._running = False
 
     @staticmethod
-    async def wait(coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run `coroutine` in a task and await it from a strand. Cancelling the strand cancels the task."""
+    async def wait(coroutine: Coroutine[Any, Any, T], give_back: Callable[[T], None] | None = None) -> T:
+        """Run `coroutine` in a task and await it from a strand. Cancelling the strand cancels the task.
+
+        give_back: takes the result where the strand is cancelled just after the task has ended.
+        """
         task = asyncio.get_running_loop().create_task(coroutine)
         signal: Signal[None] = Signal()
 
@@ -121,6 +124,8 @@ class Strand:
         try:
             await signal
         except BaseException:
-            task.cancel()
+            taken = not task.cancel() and not task.cancelled() and task.exception() is None
+            if taken and give_back is not None:
+                give_back(task.result())
             raise
         return task.result()
