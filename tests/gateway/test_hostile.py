@@ -1,10 +1,12 @@
 """Upstreams that lie and clients that leave at the worst moment: the books and the neighbours stay whole."""
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from tests.gateway.client import Answer, chat, request
 from tests.gateway.conftest import Hub, running
@@ -23,8 +25,12 @@ from tests.gateway.upstream import (
     usage_chunk,
 )
 from tokenhub.config import Settings
+from tokenhub.db import revision
+from tokenhub.identity.keys import KeySpec, create_key
 from tokenhub.kernel.clock import now_ms
+from tokenhub.maas.gateway import answer_store, idempotency
 from tokenhub.maas.gateway.strand import Strand
+from tokenhub.maas.gateway.validation import parse_request
 from tokenhub.pricing.store import add_version
 from tokenhub.pricing.types import RateCard, Rates, Rules
 
@@ -151,6 +157,7 @@ async def test_a_stream_is_over_with_done(hub: Hub) -> None:
 async def test_nothing_after_done_is_kept(hub: Hub) -> None:
     async def script(call: Call) -> None:
         call.writer.write(STREAM_HEAD + framed(sse(chunk("t"))) + framed(sse("[DONE]")))
+        await asyncio.sleep(0.1)
         for _ in range(3000):
             call.writer.write(framed(sse(chunk("x" * 5000))))
             await call.writer.drain()
@@ -180,8 +187,6 @@ async def test_an_endless_answer_is_cut(hub: Hub, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_an_escaped_name_is_an_image_too(hub: Hub) -> None:
-    from tokenhub.maas.gateway.validation import parse_request
-
     part = b'{"type":"image\\u005furl","image_\\u0075rl":{"url":"http://x/y.png"}}'
     body = b'{"model":"m","messages":[{"role":"user","content":[%b,%b]}]}' % (part, part)
     assert parse_request("chat.completions", body, request_id="r").images >= 2
@@ -257,17 +262,22 @@ async def test_a_finished_upstream_connection_is_its_next_users_alone(sqlite_set
 
         hub.upstream.script = script
         await hub.limit(150)
+        with hub.database.write("hub") as connection:
+            spec = KeySpec(hub.org_id, "other", frozenset({"inference"}), user_id=hub.user_id)
+            create_key(connection, spec, at_ms=now_ms(), secret="sk-other")
+            revision.bump(connection)
+        await hub.server.keeper.check()
         slow = {"model": "m", "messages": [{"role": "user", "content": "slow"}], "max_tokens": 20}
         async with await hub.open() as first, await hub.open() as other:
             first.send(request(body=chat(stream=True)))
             await asyncio.sleep(0.3)
-            other.send(request(body=slow, key="sk-test"))
+            other.send(request(body=slow, key="sk-other"))
             a = await first.answer()
             b = await asyncio.wait_for(other.answer(), 8)
-        assert hub.upstream.connections <= 2
+        assert hub.upstream.connections == 1
         assert a.status == 200
-        print(b.status, b.body[:300], hub.upstream.connections)
-        assert b.status in (200, 429)
+        assert b.status == 200
+        assert b.json["choices"][0]["message"]["content"] == "ab"
 
 
 async def test_an_upstream_connection_goes_back_readable(hub: Hub) -> None:
@@ -347,10 +357,6 @@ async def test_a_result_that_nobody_takes_is_given_back() -> None:
 async def test_a_client_that_leaves_in_its_claim_frees_the_key(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import time
-
-    from tokenhub.maas.gateway import answer_store, idempotency
-
     monkeypatch.setattr(idempotency, "ALIVE_EVERY_S", 0.1)
     claim = answer_store.claim
 
@@ -369,17 +375,13 @@ async def test_a_client_that_leaves_in_its_claim_frees_the_key(
 
 
 async def test_a_slow_body_does_not_outlive_its_key(hub: Hub) -> None:
-    from sqlalchemy import text
-
-    from tokenhub.db import revision
-
     data = request(body=chat())
     async with await hub.open() as client:
         client.send(data[:-5])
         await asyncio.sleep(0.05)
         with hub.database.write("hub") as connection:
             connection.execute(
-                text("UPDATE api_key SET revoked_at_ms = 1 WHERE id = :id"), {"id": hub.key_id}
+                text("UPDATE api_keys SET revoked_at_ms = 1 WHERE id = :id"), {"id": hub.key_id}
             )
             revision.bump(connection)
         await hub.server.keeper.check()

@@ -8,7 +8,8 @@ Rule for what upstreams get wrong:
   caller then has no usage and counts for itself;
 - a part (cached, reasoning, audio, …) that is missing, null or not a count is 0, so its tokens stay in the
   part's total at the plain rate; a part larger than what is left of its total is cut to that;
-- a count is a non-negative int below 2**48, or a float that equals one; bools and strings are not.
+- a count is a non-negative int below 2**31, or a float that equals one; bools and strings are not. What is
+  larger is no count of tokens, and times a price it would not fit the books.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import cast
 
 from tokenhub.kernel.usage import Usage
 
-COUNT_MAX = 2**48
+COUNT_MAX = 2**31
 Wire = Mapping[str, object]
 
 

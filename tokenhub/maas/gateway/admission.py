@@ -53,11 +53,16 @@ def find_principal(snapshot: Snapshot, secret: bytes) -> Principal | None:
         return None
 
 
-def known_principal(exchange: Exchange) -> Principal | None:
-    """Whose key came with the head, if the snapshot knew it and it has not expired."""
+def known_principal(server: "GatewayServer", exchange: Exchange) -> Principal | None:
+    """Whose key came with the head, if the snapshot knew it, is still the current one, and it has not expired.
+
+    A body may come long after its head: meanwhile the key may have been revoked.
+    """
     principal = exchange.principal
-    if principal is None or (
-        principal.expires_at_ms is not None and principal.expires_at_ms <= exchange.started_ms
+    if (
+        principal is None
+        or exchange.snapshot is not server.keeper.current
+        or (principal.expires_at_ms is not None and principal.expires_at_ms <= exchange.started_ms)
     ):
         return None
     return principal
@@ -65,7 +70,7 @@ def known_principal(exchange: Exchange) -> Principal | None:
 
 async def authenticate(server: "GatewayServer", exchange: Exchange) -> Principal:
     """Who calls. An unknown key looks once for a newer snapshot. Raises: Unauthenticated."""
-    principal, at_ms = known_principal(exchange), exchange.started_ms
+    principal, at_ms = known_principal(server, exchange), exchange.started_ms
     if principal is not None:
         return principal
     secret = credential(exchange.headers)
@@ -156,7 +161,8 @@ async def admit(
             minimum=size.need(size.least()),
             request_id=request.request_id,
             now_ms=at_ms,
-        )
+        ),
+        give_back=clerk.void,
     )
     try:
         return await _complete(clerk, hold, size)

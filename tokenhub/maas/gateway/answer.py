@@ -6,6 +6,8 @@ import msgspec
 
 from tokenhub.kernel.errors import HubError, UpstreamError
 from tokenhub.kernel.usage import Usage
+from tokenhub.kernel.usage_dialects import COUNT_MAX
+from tokenhub.maas.gateway.errors import from_upstream
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
 from tokenhub.maas.gateway.upstream import ResponseHead
@@ -53,16 +55,14 @@ class Collector:
     def on_data(self, data: bytes) -> None:
         """A part of the body."""
         self._size += len(data)
-        if self._size <= ANSWER_BYTES_MAX:
-            self._parts.append(data)
+        if self._size > ANSWER_BYTES_MAX:
+            self._parts.clear()
+            raise UpstreamError("The upstream's answer is too large.")  # the connection reports it and closes
+        self._parts.append(data)
 
     def on_end(self) -> None:
         """The body is complete."""
-        if self._size > ANSWER_BYTES_MAX:
-            error = UpstreamError("The upstream's answer is too large.")
-            self.whole.fail(UpstreamLost(error, untouched=False))
-        else:
-            self.whole.set(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        self.whole.set(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
         if self.response is not None:
             self.head.set(self.response)
 
@@ -105,6 +105,7 @@ class _Envelope(msgspec.Struct):
     usage: _Counts | None = None
     choices: list[_Choice] | None = None
     timings: dict[str, Any] | None = None
+    error: Any = None
 
 
 _envelope = msgspec.json.Decoder(_Envelope).decode
@@ -113,13 +114,18 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read_answer(body: bytes, meter: Meter, mender: Mender | None) -> bytes:
-    """Counts into `meter`; the body as the client gets it. Raises: UpstreamError if it is not a JSON object."""
-    meter.touch()
+    """Counts into `meter`; the body as the client gets it.
+
+    Raises: UpstreamError if it is not a JSON object, or an error in spite of its status.
+    """
     try:
         envelope = _envelope(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         _read_loosely(body, meter)
     else:
+        if envelope.error and not envelope.choices:
+            raise from_upstream(200, body, {})
+        meter.touch()
         if envelope.timings is not None:
             meter.see_timings(envelope.timings, 0)
         if envelope.usage is not None:
@@ -142,6 +148,7 @@ def _see_counts(counts: _Counts, meter: Meter) -> None:
     into, out = counts.prompt_tokens_details, counts.completion_tokens_details
     cached = (into.cached_tokens if into is not None else counts.prompt_cache_hit_tokens) or 0
     odd = counts.prompt_tokens < cached or cached < 0 or counts.completion_tokens < 0
+    odd = odd or counts.prompt_tokens >= COUNT_MAX or counts.completion_tokens >= COUNT_MAX
     odd = odd or (
         into is not None and bool(into.cache_write_tokens or into.audio_tokens or into.image_tokens)
     )
@@ -159,6 +166,9 @@ def _read_loosely(body: bytes, meter: Meter) -> None:
         decoded = _object(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamError("The upstream's answer is not JSON.") from None
+    if decoded.get("error") and not decoded.get("choices"):
+        raise from_upstream(200, body, {})
+    meter.touch()
     usage, timings = as_mapping(decoded.get("usage")), as_mapping(decoded.get("timings"))
     if timings is not None:
         meter.see_timings(timings, 0)

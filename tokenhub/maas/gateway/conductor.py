@@ -35,7 +35,7 @@ from tokenhub.maas.gateway.meter import Meter
 from tokenhub.maas.gateway.pool import Origin
 from tokenhub.maas.gateway.raw_relay import STREAM_HEADERS, RawRelay
 from tokenhub.maas.gateway.request import UPSTREAM_PATH, Endpoint, ParsedRequest
-from tokenhub.maas.gateway.sizing import size
+from tokenhub.maas.gateway.sizing import CONTEXT_UNKNOWN_TOKENS, size
 from tokenhub.maas.gateway.snapshot import KeyRoute
 from tokenhub.maas.gateway.strand import Strand
 from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
@@ -56,7 +56,7 @@ async def conduct(server: "GatewayServer", exchange: Exchange, endpoint: Endpoin
     try:
         if exchange.method != b"POST":
             raise server.method_not_allowed("POST")
-        principal = known_principal(exchange) or await authenticate(server, exchange)
+        principal = known_principal(server, exchange) or await authenticate(server, exchange)
         body = _body(exchange)
         request = parse_request(endpoint, body, request_id=exchange.request_id)
         if b"idempotency-key" in exchange.headers and await server.idempotency.enter(
@@ -188,6 +188,11 @@ async def _run(job: _Job, deployments: Sequence[Deployment], first: Deployment) 
         finally:
             server.router.ended(deployment)
         deployment = other
+        if (other.context_tokens or CONTEXT_UNKNOWN_TOKENS) > (
+            first.context_tokens or CONTEXT_UNKNOWN_TOKENS
+        ):  # it could answer more than the hold pays for
+            held = job.admission.size
+            job.request.upstream_max_tokens = held.output_tokens // held.choices
 
 
 async def _attempt(job: _Job, deployment: Deployment) -> None:
@@ -196,10 +201,11 @@ async def _attempt(job: _Job, deployment: Deployment) -> None:
     request.upstream_stream = job.admission.paid_tokens is not None
     prepared = job.server.adapter(deployment).prepare(request)
     connection = _kept(job, deployment) or await _connect(job, deployment)
-    collector = Collector(early=prepared.stream)
+    collector, turn = Collector(early=prepared.stream), connection.turn
     try:
         while True:
             _send(job, connection, collector, deployment, prepared)
+            turn = connection.turn
             try:
                 head = await collector.head
                 break
@@ -211,12 +217,15 @@ async def _attempt(job: _Job, deployment: Deployment) -> None:
                 connection = await _connect(job, deployment)
         if not 200 <= head.status < 300:
             raise _refusal(head, await collector.whole, prepared)
-        if prepared.stream and b"json" not in head.headers.get(b"content-type", b""):
+        kind = head.headers.get(b"content-type", b"")
+        if kind.startswith(b"text/html") or head.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise UpstreamError("The upstream answered with a page or in a coding that nobody asked for.")
+        if prepared.stream and b"json" not in kind:
             await _stream(job, connection, prepared)
         else:
             await _whole(job, collector, prepared)
     finally:
-        if connection.busy:
+        if connection.busy and connection.turn == turn:  # else it has ended here and serves another request
             connection.abort()
 
 
@@ -226,7 +235,7 @@ def _kept(job: _Job, deployment: Deployment) -> UpstreamConnection | None:
 
 async def _connect(job: _Job, deployment: Deployment) -> UpstreamConnection:
     origin = job.server.pool.origin(deployment.base_url)
-    return await Strand.wait(_open(origin, deployment.timeouts.connect_s))
+    return await Strand.wait(_open(origin, deployment.timeouts.connect_s), UpstreamConnection.abort)
 
 
 async def _open(origin: Origin, timeout_s: float) -> UpstreamConnection:

@@ -16,6 +16,7 @@ from tokenhub.kernel.usage_dialects import to_openai_chat
 from tokenhub.maas.gateway.assembly import Assembly
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
+from tokenhub.maas.gateway.raw_relay import AFTER_DONE_S
 from tokenhub.maas.gateway.sse import DONE, EventSplitter, EventTooLarge, event_bytes
 from tokenhub.maas.gateway.strand import Signal
 from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
@@ -53,6 +54,7 @@ class EventRelay:
         self._waiting: deque[bytes] = deque()
         self._stalled = False
         self._ended = False
+        self._done = False
         self._last_event: Json = {}
         self._finished: set[int] = set()
         self._sent_usage = False
@@ -72,12 +74,12 @@ class EventRelay:
 
     def pause(self) -> None:
         """The client does not keep up."""
-        self._connection.pause()
+        self._connection.pause(of=self)
 
     def resume(self) -> None:
         """It does again."""
         if not self._stalled:
-            self._connection.resume()
+            self._connection.resume(of=self)
 
     # -- from the upstream ----------------------------------------------------------------------------------
 
@@ -89,6 +91,11 @@ class EventRelay:
 
     def on_data(self, data: bytes) -> None:
         """Any part of the body."""
+        if self._done:
+            if not data.isspace():
+                self._connection.abort(of=self)
+                self.on_end()
+            return
         try:
             self._waiting.extend(self._splitter.feed(data))
         except EventTooLarge:
@@ -98,6 +105,8 @@ class EventRelay:
 
     def on_end(self) -> None:
         """The upstream is done."""
+        if self._ended:
+            return
         rest = self._splitter.last()
         if rest:
             self._waiting.append(rest)
@@ -106,7 +115,10 @@ class EventRelay:
 
     def on_lost(self, error: HubError, *, untouched: bool) -> None:
         """The upstream is gone."""
-        self.turn.fail(error)
+        if self._done:
+            self.on_end()
+        else:
+            self.turn.fail(error)
 
     # -- from the conductor ---------------------------------------------------------------------------------
 
@@ -116,7 +128,7 @@ class EventRelay:
         self._stalled = False
         if more_tokens == 0:
             self.cut = True
-            self._connection.abort()
+            self._connection.abort(of=self)
             self._meter.finish = "length"
             self._meter.made = self._made()
             self._emit(self._cut_events())
@@ -125,7 +137,7 @@ class EventRelay:
         assert self.paid_tokens is not None
         self.paid_tokens += more_tokens
         if not self._exchange.connection.write_paused:
-            self._connection.resume()
+            self._connection.resume(of=self)
         self._work()
 
     def usage_object(self) -> Json:
@@ -151,9 +163,12 @@ class EventRelay:
                 payload = self._waiting.popleft()
                 if payload == b"[DONE]":
                     self._waiting.clear()
+                    if not self._ended:
+                        self._done = True
+                        self._connection.hurry(AFTER_DONE_S)
                     break
                 event = _decode(payload)
-                if "error" in event and not event.get("choices"):
+                if event.get("error") and not event.get("choices"):
                     raise _UpstreamFault(event)
                 if self._needs_more(event):
                     self._waiting.appendleft(payload)
@@ -171,7 +186,7 @@ class EventRelay:
             return
         self._emit(out)
         if self._stalled:
-            self._connection.pause()
+            self._connection.pause(of=self)
             self.turn.set("grow")
         elif self._ended and not self._waiting:
             if self._mender is not None:
@@ -203,10 +218,7 @@ class EventRelay:
         usage = as_mapping(event.get("usage"))
         # A mender adds up what its upstream says in parts (one usage object per choice) and tells it in `finish`.
         if usage is not None and self._mender is None:
-            if choices and not (choices[0].get("finish_reason")):
-                meter.see_running_usage(usage)
-            else:
-                meter.see_usage(usage)
+            meter.see_usage(usage)
         timings = as_mapping(event.get("timings"))
         if timings is not None:
             meter.see_timings(timings, int(choices[0].get("index") or 0) if choices else 0)
@@ -299,7 +311,7 @@ class EventRelay:
         self.turn.set("end")
 
     def _break(self, text: str) -> None:
-        self._connection.abort()
+        self._connection.abort(of=self)
         self.turn.fail(UpstreamError(text))
 
 

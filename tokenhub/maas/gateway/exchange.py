@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokenhub.kernel.errors import HubError
     from tokenhub.maas.gateway.connection import ClientConnection
     from tokenhub.maas.gateway.idempotency import Recorder
+    from tokenhub.maas.gateway.snapshot import Snapshot
 
 
 STATUS_LINE: dict[int, bytes] = {
@@ -65,6 +66,7 @@ class Exchange:
         "recorder",
         "request_id",
         "responded",
+        "snapshot",
         "started_ms",
         "status",
         "strand",
@@ -98,6 +100,8 @@ class Exchange:
         """Header lines of the request that every answer repeats (`x-client-request-id`)."""
         self.principal: Principal | None = None
         """Whose key came with the head, as far as the snapshot knows it."""
+        self.snapshot: Snapshot | None = None
+        """The snapshot that said so."""
         self.started_ms = 0
         self.status = 0
         self.framed = False

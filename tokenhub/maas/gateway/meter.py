@@ -6,19 +6,22 @@ written when delivery catches up, so a killed process has recorded at least what
 
 import time
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 from tokenhub.clearing.clerk import Clerk, Hold
 from tokenhub.kernel.usage import Usage
-from tokenhub.kernel.usage_dialects import InvalidUsage, from_openai_chat
+from tokenhub.kernel.usage_dialects import COUNT_MAX, InvalidUsage, from_openai_chat
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.request import ParsedRequest
 from tokenhub.maas.gateway.snapshot import KeyRoute
 from tokenhub.metering.types import UsageEvent
+from tokenhub.pricing.errors import UnpricedDimension
 from tokenhub.pricing.price import Price
 from tokenhub.pricing.rating import rate
 
 AHEAD_TOKENS = 256
+TRAILING_EVENTS = 2
+"""Events that may follow the last usage object and carry no tokens: the finish reason and `[DONE]`."""
 BYTES_PER_TOKEN = 4
 """For the prompt of an upstream that gives no counts; such an event says `estimate`."""
 
@@ -30,6 +33,7 @@ class Meter:
         "_by_choice",
         "cached_tokens",
         "clerk",
+        "counted_events",
         "counted_output",
         "deployment",
         "events",
@@ -76,6 +80,8 @@ class Meter:
         self.cached_tokens = 0
         self.counted_output = -1
         """The engine's running count of output tokens; -1 where it gives none."""
+        self.counted_events = -1
+        """`events` when a stream's last usage object had been seen; -1 without one."""
         self.events = 0
         """Content events seen: an estimate of output tokens."""
         self.recorded = 0
@@ -90,42 +96,51 @@ class Meter:
     @property
     def output(self) -> int:
         """Output tokens made so far, as well as it is known."""
+        if self.counted_events >= 0:
+            return self.counted_output + max(self.events - self.counted_events, 0)
         return self.counted_output if self.counted_output >= 0 else self.events
 
+    @property
+    def told(self) -> bool:
+        """The usage object covers the whole answer: nothing but the stream's end came after it."""
+        return self.usage is not None and (
+            self.counted_events < 0 or self.events - self.counted_events <= TRAILING_EVENTS
+        )
+
     def see_usage(self, usage: Mapping[str, object]) -> bool:
-        """A usage object. False if its totals cannot be read."""
+        """A usage object. False if its totals cannot be read.
+
+        It covers the events up to its own: some upstreams send one at the start, or in every event.
+        """
         try:
             self.usage = from_openai_chat(usage)
         except InvalidUsage:
             return False
         self.counted_output = max(self.counted_output, self.usage.completion_tokens)
+        self.counted_events = self.events + 1
+        self.prompt_tokens, self.cached_tokens = self.usage.prompt_tokens, self.usage.cache_read_tokens
         return True
-
-    def see_running_usage(self, usage: Mapping[str, object]) -> None:
-        """vLLM's `continuous_usage_stats`: the usage so far, in every event."""
-        if self.see_usage(usage) and self.usage is not None:
-            self.prompt_tokens, self.cached_tokens = self.usage.prompt_tokens, self.usage.cache_read_tokens
 
     def see_timings(self, timings: Mapping[str, Any], choice: int) -> None:
         """llama.cpp's `timings` of an event: `prompt_n` evaluated, `cache_n` reused, `predicted_n` made."""
         made, evaluated, reused = (timings.get(name) for name in ("predicted_n", "prompt_n", "cache_n"))
-        if isinstance(made, int):
+        if _is_count(made):
             if self.request.choices == 1:
                 self.counted_output = made
             else:
                 counts = self._by_choice = self._by_choice or {}
                 counts[choice] = made
                 self.counted_output = sum(counts.values())
-        if isinstance(evaluated, int):
-            self.cached_tokens = reused if isinstance(reused, int) else 0
+        if _is_count(evaluated):
+            self.cached_tokens = reused if _is_count(reused) else 0
             self.prompt_tokens = evaluated + self.cached_tokens
 
     def see_progress(self, progress: Mapping[str, Any]) -> None:
         """llama.cpp's `prompt_progress`: how much of the prompt has been read (`processed`), of it `cache` reused."""
         processed, reused = progress.get("processed"), progress.get("cache")
-        if isinstance(processed, int):
+        if _is_count(processed):
             self.prompt_tokens = processed
-            self.cached_tokens = min(reused, processed) if isinstance(reused, int) else 0
+            self.cached_tokens = min(reused, processed) if _is_count(reused) else 0
 
     def touch(self) -> None:
         """The first token of the answer is there."""
@@ -142,7 +157,7 @@ class Meter:
 
     def capture(self, *, status: int, delivered: bool = True) -> UsageEvent:
         """Close the account. `delivered` false: the output stayed here (a client that left before its answer)."""
-        usage = self.usage if self.usage is not None else self._running(self.output)
+        usage = self.usage if self.usage is not None and self.told else self._running(self.output)
         created = usage.completion_tokens
         if not delivered and created:
             usage = Usage(
@@ -163,7 +178,9 @@ class Meter:
         prompt, cached = self.prompt_tokens, self.cached_tokens
         if prompt < 0:
             prompt, cached = (self._prompt_estimate() if self.received else 0), 0
-        return Usage(input_tokens=max(prompt - cached, 0), cache_read_tokens=cached, output_tokens=output)
+        return Usage(
+            input_tokens=max(prompt - cached, 0), cache_read_tokens=cached, output_tokens=max(output, 0)
+        )
 
     def _prompt_estimate(self) -> int:
         fields = self.request.fields
@@ -177,13 +194,29 @@ class Meter:
     @property
     def source(self) -> str:
         """Whose counts these are: "engine", "provider" or "estimate"."""
-        if self.usage is None and (self.counted_output < 0 or self.prompt_tokens < 0) and self.received:
-            return "estimate"
+        if self.received and not self.told:
+            counted = self.counted_output >= 0 and self.prompt_tokens >= 0
+            if not counted or self.counted_events >= 0:
+                return "estimate"
         return "engine" if self.deployment.own_engine else "provider"
+
+    def _plainly(self, usage: Usage) -> tuple[Usage, int]:
+        """The upstream counts what the price has no rate for: charged at the plain rates, as far as there are any."""
+        plain = Usage(usage.prompt_tokens, output_tokens=usage.completion_tokens)
+        for charged in (plain, Usage(usage.prompt_tokens), Usage(output_tokens=usage.completion_tokens)):
+            try:
+                return plain, rate(charged, self.price, at_ms=self.started_ms, service_tier=self.service_tier)
+            except UnpricedDimension:
+                continue
+        return plain, 0
 
     def _event(self, usage: Usage, *, status: int, finish: str) -> UsageEvent:
         request, price, started_ms = self.request, self.price, self.started_ms
         at_ms = time.time_ns() // 1_000_000
+        try:
+            amount_nano = rate(usage, price, at_ms=started_ms, service_tier=self.service_tier)
+        except UnpricedDimension:
+            usage, amount_nano = self._plainly(usage)
         event = self.route.usage_event(request, self.deployment)
         event.request_id = request.request_id
         event.at_ms = at_ms
@@ -200,7 +233,7 @@ class Meter:
         event.image_input_tokens = usage.image_input_tokens
         event.image_output_tokens = usage.image_output_tokens
         event.created_tokens = usage.completion_tokens
-        event.amount_nano = rate(usage, price, at_ms=started_ms, service_tier=self.service_tier)
+        event.amount_nano = amount_nano
         event.currency = price.currency
         event.source = self.source
         event.finish = finish
@@ -209,6 +242,10 @@ class Meter:
         event.latency_ms = at_ms - started_ms
         event.ttft_ms = max(self.first_ms - started_ms, 0) if self.first_ms else 0
         return event
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 <= value < COUNT_MAX
 
 
 def as_mapping(value: object) -> Mapping[str, Any] | None:

@@ -31,6 +31,8 @@ _HOP_BY_HOP = frozenset(
         b"http2-settings",
     }
 )
+_FRAMING = frozenset({b"host", b"content-length"})
+"""What a `Connection` header may not take away: without its length a body would read as the next request."""
 _OURS = frozenset(
     {b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"}
 )
@@ -85,7 +87,7 @@ def _request_head(exchange: Exchange) -> bytes:
     proto = exchange.headers.get(b"x-forwarded-proto") if trusted else None
     host = exchange.headers.get(b"x-forwarded-host") if trusted else None
     parts = [exchange.method, b" ", exchange.target, b" HTTP/1.1\r\n"]
-    named = {name.strip().lower() for name in exchange.headers.get(b"connection", b"").split(b",")}
+    named = {name.strip().lower() for name in exchange.headers.get(b"connection", b"").split(b",")} - _FRAMING
     for name, value in exchange.header_list:
         lowered = name.lower()
         if lowered not in _HOP_BY_HOP and lowered not in _OURS and lowered not in named:
@@ -143,11 +145,11 @@ class _ProxyRelay:
 
     def pause(self) -> None:
         """The client does not keep up."""
-        self._connection.pause()
+        self._connection.pause(of=self)
 
     def resume(self) -> None:
         """It does again."""
-        self._connection.resume()
+        self._connection.resume(of=self)
 
     def on_head(self, head: ResponseHead) -> None:
         """Status and headers, without those of the hop."""

@@ -12,10 +12,13 @@ from tokenhub.maas.gateway.strand import Signal
 from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
 
 EVENT_BYTES_MAX = 16 * 2**20
+AFTER_DONE_S = 1.0
+"""How long an upstream may take to end its answer after `[DONE]`; nothing that follows is looked at."""
 STREAM_HEADERS = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
 _USAGE, _USAGE_SPACED = b'"usage":{', b'"usage": {'
+_DONE = b"[DONE]\n\n\r\n"
 _FINISH = re.compile(rb'"finish_reason": ?"([a-z_]{1,32})"')
 _decode = msgspec.json.Decoder().decode
 
@@ -29,6 +32,7 @@ class RawRelay:
 
     __slots__ = (
         "_connection",
+        "_done",
         "_exchange",
         "_headers",
         "_meter",
@@ -50,6 +54,7 @@ class RawRelay:
         self._connection = connection
         self._meter = meter
         self._headers = headers
+        self._done = False
         self._strip_usage = not meter.request.include_usage
         self._rest: bytes = b""
         self.wants_framed = exchange.http11
@@ -62,18 +67,21 @@ class RawRelay:
 
     def pause(self) -> None:
         """The client does not keep up."""
-        self._connection.pause()
+        self._connection.pause(of=self)
 
     def resume(self) -> None:
         """It does again."""
-        self._connection.resume()
+        self._connection.resume(of=self)
 
     def on_head(self, head: ResponseHead) -> None:
         """Seen by the conductor already."""
 
     def on_framed(self, data: bytes, *, last: bool) -> None:
         """Whole events in whole chunks."""
-        if last or data.find(_USAGE) >= 0 or data.find(_USAGE_SPACED) >= 0:
+        if self._done and not last:
+            self.ended.set(None)
+            return
+        if last or data.find(_USAGE) >= 0 or data.find(_USAGE_SPACED) >= 0 or data.endswith(_DONE):
             self._closely(unframed(data), last=last)
             return
         meter = self._meter
@@ -82,7 +90,7 @@ class RawRelay:
             self._see_finish(data)
         if not meter.received:
             meter.touch()
-        if meter.events >= meter.recorded and meter.counted_output < 0:
+        if meter.events >= meter.recorded or meter.counted_events >= 0:
             meter.before_send()
         if self._exchange.status:
             self._exchange.write_framed(data)
@@ -91,6 +99,10 @@ class RawRelay:
 
     def on_data(self, data: bytes) -> None:
         """Any part of the body."""
+        if self._done:
+            if not data.isspace():
+                self.ended.set(None)
+            return
         if self._rest:
             data = self._rest + data
         cut = data.rfind(b"\n\n") + 2
@@ -103,7 +115,7 @@ class RawRelay:
         if cut:
             self._closely(data[:cut], last=False)
         elif len(data) > EVENT_BYTES_MAX:
-            self._connection.abort()
+            self._connection.abort(of=self)
             self.ended.fail(HubError("The upstream sent an event that is too large.", code="upstream_error"))
 
     def on_end(self) -> None:
@@ -114,7 +126,10 @@ class RawRelay:
 
     def on_lost(self, error: HubError, *, untouched: bool) -> None:
         """The upstream is gone."""
-        self.ended.fail(error)
+        if self._done:
+            self.ended.set(None)
+        else:
+            self.ended.fail(error)
 
     def _closely(self, payload: bytes, *, last: bool) -> None:
         """Event by event: read usage, drop the usage event of a client that did not ask."""
@@ -130,7 +145,8 @@ class RawRelay:
             self._see_finish(payload)
         if b"[DONE]" in payload:
             self._meter.events = max(self._meter.events - 1, 0)
-            last = True
+            last = self._done = True
+            self._connection.hurry(AFTER_DONE_S)
         out = b"".join(kept)
         if not self._exchange.status:
             self._meter.touch()
@@ -155,9 +171,7 @@ class RawRelay:
         if decoded is None or usage is None:
             return False
         alone = decoded.get("choices") == []
-        (self._meter.see_usage if alone else self._meter.see_running_usage)(usage)
-        if not alone and decoded.get("choices"):
-            return False
+        self._meter.see_usage(usage)
         return alone
 
     def _see_finish(self, data: bytes) -> None:

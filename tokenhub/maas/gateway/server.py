@@ -177,7 +177,8 @@ class GatewayServer:
             secret = credential(exchange.headers)
             limit = self.settings.body_bytes_max
             if secret is not None:
-                exchange.principal = find_principal(self.keeper.current, secret)
+                exchange.snapshot = self.keeper.current
+                exchange.principal = find_principal(exchange.snapshot, secret)
             known = exchange.principal is not None
             exchange.body_limit = limit if known else min(limit, UNKNOWN_KEY_BODY_BYTES_MAX)
         elif path in OWN_PATHS or path.startswith(b"/v1/models/"):

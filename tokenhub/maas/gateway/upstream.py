@@ -87,6 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
         "reused",
         "throttle",
         "transport",
+        "turn",
     )
 
     def __init__(self, origin: "Origin") -> None:
@@ -95,6 +96,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.closed = False
         self.reused = False
         """It has served a request before: a loss before the first byte may only mean it was stale."""
+        self.turn = 0
+        """Counts the requests it was given: whoever held it before knows that it serves another now."""
         self.deadline = 0.0
         self.throttle: Callable[[bool], None] | None = None
         """Told True while the upstream does not take more of a streamed request body."""
@@ -129,6 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
     ) -> None:
         """Give the coming answer to `consumer`; the request is written by the caller."""
         self._consumer = consumer
+        self.turn += 1
         self._in_head, self._touched, self._close_after = True, False, False
         self._head_only = head_only
         self._buffer = b""
@@ -141,24 +145,33 @@ class UpstreamConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.write(data)
 
-    def abort(self) -> None:
-        """Stop the upstream's work at once: the socket is closed, the consumer hears nothing more."""
+    def abort(self, *, of: UpstreamConsumer | None = None) -> None:
+        """Stop the upstream's work at once: the socket is closed, the consumer hears nothing more.
+
+        A consumer whose answer may have ended passes itself as `of`: the connection of another is left alone.
+        """
+        if of is not None and self._consumer is not of:
+            return
         self._consumer = None
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
 
-    def pause(self) -> None:
+    def pause(self, *, of: UpstreamConsumer | None = None) -> None:
         """Read no more for now (back-pressure); the idle time-out rests."""
-        if self.transport is not None and not self.closed:
+        if of in (None, self._consumer) and self.transport is not None and not self.closed:
             self.transport.pause_reading()
             self.deadline = 0.0
 
-    def resume(self) -> None:
+    def resume(self, *, of: UpstreamConsumer | None = None) -> None:
         """Read on."""
-        if self.transport is not None and not self.closed:
+        if of in (None, self._consumer) and self.transport is not None and not self.closed:
             self.transport.resume_reading()
             self._arm(self._idle_s)
+
+    def hurry(self, seconds: float) -> None:
+        """The answer is as good as over: its rest gets this long."""
+        self._arm(seconds)
 
     @property
     def busy(self) -> bool:
@@ -373,6 +386,8 @@ class UpstreamConnection(asyncio.Protocol):
         consumer, self._consumer = self._consumer, None
         self.deadline = 0.0
         self.throttle = None
+        if self.transport is not None and not self.closed:
+            self.transport.resume_reading()  # a reader that its last block filled has paused it
         if clean and not self._close_after and not self.closed:
             self.reused = True
             self.origin.release(self)
