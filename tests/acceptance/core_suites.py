@@ -17,7 +17,7 @@ def abuse(run: Run) -> Measured:
     tests = _pytest("tests/gateway/test_abuse.py", "tests/gateway/test_limits.py")
     started = time.monotonic()
     fuzz = subprocess.run(
-        [sys.executable, "-m", "tests.gateway.fuzz_protocol", "--seconds", str(seconds)],
+        [sys.executable, "-m", "tests.gateway.fuzz_protocol", str(seconds), str(run.seed)],
         cwd=ROOT,
         capture_output=True,
         text=True,
