@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from tests.gateway.client import Answer, chat, request
 from tests.gateway.conftest import Hub, running
-from tests.gateway.test_limits import Engine
+from tests.gateway.test_limits import Engine, tokens
 from tests.gateway.upstream import (
     ANSWER,
     STREAM_HEAD,
@@ -409,3 +409,18 @@ async def test_two_output_limits_are_one(hub: Hub) -> None:
             call.fields[name] for name in ("max_tokens", "max_completion_tokens") if name in call.fields
         ]
         assert set(limits) == {5}, call.fields
+
+
+async def test_a_limits_name_is_no_header(sqlite_settings: Settings) -> None:
+    adapter = Engine()
+    options: dict[str, Any] = {
+        "adapters": {"engine": adapter},
+        "adapter": "engine",
+        "prompt_counter": adapter,
+    }
+    async with running(replace(sqlite_settings, hold_wait_s=0.3), **options) as hub:
+        hub.upstream.script = tokens
+        await hub.limit(100, name="a\r\nx-evil: 1")
+        answer = await hub.ask(body=chat())
+        assert answer.json["choices"][0]["finish_reason"] == "length"
+        assert answer.headers["x-ath-limited-by"] == "a??x-evil: 1" and "x-evil" not in answer.headers

@@ -314,4 +314,5 @@ def _limited_by(job: _Job, relay: EventRelay) -> bytes:
     if not relay.cut:
         return b""
     name = (limit.name or limit.id) if limit is not None else "budget"
-    return header_block([(b"x-ath-limited-by", name.encode("ascii", "replace"))])
+    plain = "".join(sign if " " <= sign <= "~" else "?" for sign in name)
+    return header_block([(b"x-ath-limited-by", plain.encode())])
