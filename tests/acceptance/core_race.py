@@ -139,8 +139,8 @@ def _real_engine() -> Outcome:
         size = sum(_total(one) for one in first if one.complete) // len(first)
         cap = size * 64
         name = f"1 gateway, sqlite, {TINY}, no max_tokens, stream and whole"
-        spent = hub.rows("ledger", "SELECT COUNT(*) AS n FROM usage_event")[0]["n"]
-        assert spent == len(first)
+        count = "SELECT COUNT(*) AS n FROM usage_event"
+        assert wait_for(lambda: hub.rows("ledger", count)[0]["n"] == len(first), timeout_s=10)
         budget = hub.command(
             "budget.create", scope=f"team:{team}", cap=str(cap), unit="tokens", window="lifetime"
         )["id"]

@@ -1,0 +1,63 @@
+"""A pooled upstream connection serves one request after another; who held it before must leave it alone."""
+
+from tokenhub.kernel.errors import HubError
+from tokenhub.maas.gateway.upstream import UpstreamConnection
+
+
+class Consumer:
+    """Takes anything."""
+
+    def on_head(self, head: object) -> None: ...
+    def on_data(self, data: bytes) -> None: ...
+    def on_end(self) -> None: ...
+    def on_lost(self, error: HubError, *, untouched: bool) -> None: ...
+
+
+class Timers:
+    """Accepts deadlines."""
+
+    now = 0.0
+
+
+class Pool:
+    """As much of a pool as a connection asks for."""
+
+    timers = Timers()
+
+
+class Origin:
+    """As much of an origin as a connection asks for."""
+
+    pool = Pool()
+
+
+class Transport:
+    """Records what is done to the socket."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def abort(self) -> None:
+        self.done.append("abort")
+
+    def pause_reading(self) -> None:
+        self.done.append("pause")
+
+    def resume_reading(self) -> None:
+        self.done.append("resume")
+
+
+def test_a_consumer_whose_answer_ended_cannot_stop_the_next_one() -> None:
+    connection = UpstreamConnection(Origin())  # type: ignore[arg-type]
+    transport = Transport()
+    connection.transport = transport  # type: ignore[assignment]
+    first, second = Consumer(), Consumer()
+    connection.move_to(second)  # type: ignore[arg-type]
+    connection.abort(of=first)  # type: ignore[arg-type]
+    connection.pause(of=first)  # type: ignore[arg-type]
+    connection.resume(of=first)  # type: ignore[arg-type]
+    assert transport.done == []
+    assert not connection.closed
+    connection.abort(of=second)  # type: ignore[arg-type]
+    assert transport.done == ["abort"]
+    assert connection.closed
