@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @check(2, "contract", bar="every contract test of the stock openai client passes against the running hub")
 def contract(run: Run) -> Measured:
     """tests/contract, as it is."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "tests/contract"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", "tests/contract"]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     lines = done.stdout.strip().splitlines()
     failed = [

@@ -20,7 +20,7 @@ def properties(run: Run) -> Measured:
         for name in ("ledger", "clearing", "budgets", "pricing")
         if (ROOT / "tests" / name).is_dir()
     ]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *folders]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=1800)
     ending = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-300:]
     with_hypothesis = sum(
