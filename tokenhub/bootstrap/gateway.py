@@ -6,9 +6,7 @@ import socket
 
 import uvloop
 
-from tokenhub.adapters.engines.llama_cpp import LlamaCppAdapter
-from tokenhub.adapters.engines.llama_cpp_counter import LlamaCppPromptCounter
-from tokenhub.adapters.engines.openai_compatible import OpenAICompatibleAdapter
+from tokenhub.adapters.engines import gateway_adapters, prompt_counter
 from tokenhub.bootstrap.logs import configure_logs
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
@@ -32,8 +30,8 @@ async def _main(settings: Settings, *, index: int, listen_fd: int | None) -> Non
             settings,
             database,
             index=index,
-            adapters={"llama.cpp": LlamaCppAdapter(), "openai": OpenAICompatibleAdapter()},
-            prompt_counter=LlamaCppPromptCounter(),
+            adapters=gateway_adapters(),
+            prompt_counter=prompt_counter(),
             stop=stop,
             sock=None if listen_fd is None else socket.socket(fileno=listen_fd),
         )

@@ -7,6 +7,7 @@ from tokenhub.adapters.sources import model_sources
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.db.migrate import migrate
+from tokenhub.http.address import login_url
 from tokenhub.identity.first_run import FirstRun, ensure_first_run, local_operator
 from tokenhub.identity.sessions import create_login_token
 from tokenhub.kernel.clock import now_ms
@@ -122,4 +123,4 @@ def login_link(settings: Settings, url: str) -> str:
             token = create_login_token(connection, org_id=owner.org_id, user_id=owner.user_id, at_ms=now_ms())
     finally:
         database.close()
-    return f"{url}/login#token={token}"
+    return login_url(url, token)
