@@ -66,7 +66,7 @@ def chaos(run: Run) -> Measured:
     with Upstream(delay_ms=4) as upstream, Hub(model=TINY, gateways=2, keep_home=True) as hub:
         run.note(f"home {hub.home}")
         hub.command("provider.add", name="scripted", url=f"{upstream.url}/v1", model=[MODEL])
-        hub.command("price.set", sku=ROUTED, input="1", output="3")
+        hub.price(ROUTED, input="1", output="3")
         assert wait_for(lambda: hub.ready(ROUTED), timeout_s=20)
         received = Ledger()
         kills = asyncio.run(_storm(run, hub, chance, received))

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,12 @@ class Hub:
         if not isinstance(envelope, dict) or envelope.get("status") not in {"success", "pending"}:
             raise HubFailed(f"{verb} answered {status}: {json.dumps(envelope)[:500]}")
         return envelope["data"]
+
+    def price(self, sku: str, **rates: str) -> None:
+        """Set a price and wait until it is in force: a version is announced a second before its start."""
+        version = self.command("price.set", sku=sku, **rates)
+        starts = datetime.fromisoformat(version["effective_from"])
+        assert wait_for(lambda: datetime.now(UTC) > starts, timeout_s=10)
 
     def rows(self, database: str, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """A read of the hub's own database (`hub` or `ledger`), whichever engine it is on; `?` marks parameters."""

@@ -92,7 +92,7 @@ def command(hub: Hub, name: str, arguments: dict[str, object]) -> None:
 def site() -> Iterator[Site]:
     with Upstream() as upstream, Hub(model="none") as hub:
         command(hub, "provider.add", {"name": "paper", "url": upstream.url, "model": ["paper-7b"]})
-        command(hub, "price.set", {"sku": MODEL, "input": "0.15", "output": "0.60"})
+        hub.price(MODEL, input="0.15", output="0.60")
         command(
             hub, "budget.create", {"scope": "user:admin", "cap": "3M", "window": "year", "name": "Envelope"}
         )

@@ -26,7 +26,7 @@ def hub() -> Iterator[Hub]:
     with Hub(
         model=TINY, options={"TOKENHUB_ENGINE_SLOTS": "4", "TOKENHUB_ENGINE_CONTEXT": "2048"}
     ) as running:
-        running.command("price.set", sku=TINY, **PRICE)
+        running.price(TINY, **PRICE)
         running.command("deploy.create", model=EMBEDDING)
         assert wait_for(lambda: running.ready(EMBEDDING), timeout_s=60), running.last_words()
         yield running
