@@ -49,7 +49,8 @@ async def main(home: str, url: str, limit_id: str, tasks: int, requests: int, st
             await asyncio.sleep(random.uniform(0.001, 0.01))
             while made < USES:  # a stream that grows by steps of 8
                 step = min(8, USES - made)
-                if hold.granted.tokens < made + step and not await clerk.grow(hold, Need(step, 0, 0, 0)):
+                more = Need(step, 0, 0, 0)
+                if hold.granted.tokens < made + step and not await clerk.grow(hold, more, minimum=more):
                     cut += 1
                     break
                 made += step

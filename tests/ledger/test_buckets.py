@@ -18,7 +18,7 @@ def spec(bucket_id: str = "b", cap: int = 1000, **fields: int) -> BucketSpec:
 
 def ask(wanted: int, least: int | None = None, idle: int = 0) -> Order:
     minimum = wanted if least is None else least
-    return Order("b", wanted=wanted, minimum=minimum, least=minimum, single=wanted, idle=idle)
+    return Order("b", wanted=wanted, minimum=minimum, enough=minimum, least=minimum, single=wanted, idle=idle)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_dead_owner_is_released(ready: Database) -> None:
 
 def test_rolling_steps_leave_only_when_fully_outside(ready: Database) -> None:
     rolling = BucketSpec("r", "lim_r", Unit.TOKENS, 100, True, 0, 2**62, length_ms=600, step_ms=10)
-    order = Order("r", wanted=100, minimum=100, least=100, single=100)
+    order = Order("r", wanted=100, minimum=100, enough=100, least=100, single=100)
     with ready.write("ledger") as connection:
         buckets.ensure_buckets(connection, [rolling])
         assert buckets.grant(connection, "o1", [order], owners=1, now_ms=1005)["r"].amount == 100

@@ -196,13 +196,14 @@ class Clerk:
     async def grow(self, hold: Hold, extra: Need, *, minimum: Need | None = None) -> bool:
         """Add `extra` to the hold, or near a cap something between `minimum` and it (`hold.granted` tells).
 
+        minimum: what lets a running answer go on, which waits for it; None = all of `extra` or nothing, at once.
         False = refused, `hold.refused_by` names the limit: end with `length`.
         """
         if self.try_grow(hold, extra):
             return True
         if self._draining or self._journal_broken():
             return False
-        return await self._waiting.join_growth(hold, extra, minimum or extra)
+        return await self._waiting.join_growth(hold, extra, minimum)
 
     def checkpoint(self, hold: Hold, draft: UsageDraft) -> None:
         """Journal what was used so far, before those bytes are sent. Raises: Unavailable: do not send them."""

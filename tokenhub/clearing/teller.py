@@ -54,6 +54,8 @@ class Ask:
     orders: list[Order]
     answer: Callable[["Ask"], None]
     settle_first: bool
+    waiting: dict[str, int] = field(default_factory=dict[str, int])
+    """Bucket id -> what answers that wait to grow hold of it; other processes see it."""
     grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
     error: Exception | None = None
 
@@ -120,6 +122,11 @@ class Teller:
             self.wake()
 
     @property
+    def alone(self) -> bool:
+        """No other process takes from the same buckets, as far as is known."""
+        return self._owners <= 1
+
+    @property
     def backlog(self) -> int:
         """Events captured and not settled."""
         return len(self.captured) + len(self._batch)
@@ -175,7 +182,7 @@ class Teller:
                     self._settle_all()
                 for opening in ask.openings:
                     self._open(opening)
-                if ask.orders:
+                if ask.orders or ask.waiting:
                     self._grant(ask)
             except Exception as error:  # noqa: BLE001  # the thread's edge: the asking requests get the error
                 ask.error = error
@@ -205,7 +212,14 @@ class Teller:
             if time.monotonic() - self._counted_at > 1:
                 self._owners = max(1, owners.count_open(connection))
                 self._counted_at = time.monotonic()
-            grants = buckets.grant(connection, self._owner_id, ask.orders, owners=self._owners, now_ms=at_ms)
+            grants = buckets.grant(
+                connection,
+                self._owner_id,
+                ask.orders,
+                owners=self._owners,
+                now_ms=at_ms,
+                waiting=ask.waiting,
+            )
             short = [
                 bucket_id for bucket_id, given in grants.items() if given.amount <= 0 and given.state.held > 0
             ]

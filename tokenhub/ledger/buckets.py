@@ -42,6 +42,10 @@ _ADD_SUBWINDOW = text(
     " ON CONFLICT (bucket_id, start_ms) DO UPDATE"
     " SET used = subwindow.used + excluded.used, overage = subwindow.overage + excluded.overage"
 )
+_NOTE_WAITING = text(
+    "UPDATE lease SET waiting = :waiting"
+    " WHERE owner_id = :owner_id AND bucket_id = :bucket_id AND waiting <> :waiting"
+)
 _RECALL = text(
     "INSERT INTO recall (bucket_id, owner_id, at_ms) VALUES (:bucket_id, :owner_id, :now_ms)"
     " ON CONFLICT (bucket_id, owner_id) DO UPDATE SET at_ms = excluded.at_ms"
@@ -54,6 +58,9 @@ _LOCK = (
     .order_by(bucket.c.id)
     .with_for_update()
 )
+_WAITING_ELSEWHERE = select(func.sum(lease.c.waiting)).where(
+    lease.c.bucket_id == bindparam("bucket_id"), lease.c.owner_id != bindparam("owner_id")
+)
 _LEASED = select(lease.c.bucket_id, lease.c.amount).where(
     lease.c.owner_id == bindparam("owner_id"), lease.c.bucket_id.in_(bindparam("ids", expanding=True))
 )
@@ -61,19 +68,25 @@ _LEASED = select(lease.c.bucket_id, lease.c.amount).where(
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What one process asks of one bucket."""
+    """What one process asks of one bucket. `minimum`, `enough` and `least` include `idle`."""
 
     bucket_id: str
     wanted: int
     """Enough for every request that waits."""
     minimum: int
-    """The least that serves every waiting request; 0 for a lease that is only topped up ahead of need."""
+    """What serves every waiting request for now; 0 for a lease that is only topped up ahead of need."""
+    enough: int
+    """What the first in line waits for while requests in flight may still give something back."""
     least: int
-    """The least that serves one waiting request."""
+    """What it takes when none of them will."""
     single: int
     """What the largest waiting request wants."""
     idle: int = 0
-    """Free in the asking process; goes back if even `least` cannot be given."""
+    """Free in the asking process; goes back if the first in line cannot be served."""
+    waiting: int = 0
+    """Held by answers of the asking process that wait to grow."""
+    victim: int = 0
+    """Of that, held by the answer that ends if nothing else helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,10 @@ class Grant:
     near: bool
     """The cap is so near that holds should be small."""
     state: BucketState
+    quiet: bool = False
+    """All that is held is held by answers that wait to grow: nothing comes back unless one of them ends."""
+    stuck: bool = False
+    """So it is, and what is free does not serve the first in line: one that waits has to end."""
 
 
 @dataclass(slots=True)
@@ -135,21 +152,37 @@ def ensure_buckets(connection: Connection, specs: Iterable[BucketSpec]) -> None:
 
 
 def grant(
-    connection: Connection, owner_id: str, orders: Sequence[Order], *, owners: int, now_ms: int
+    connection: Connection,
+    owner_id: str,
+    orders: Sequence[Order],
+    *,
+    owners: int,
+    now_ms: int,
+    waiting: Mapping[str, int] | None = None,
 ) -> dict[str, Grant]:
     """Lease from each bucket as much as its cap allows: bucket id -> grant.
 
     Far from the cap the lease is `room / (4 * owners)`, at most LEASE_REQUESTS requests; near it exactly what
-    the waiting requests need at least. Nothing is given if not even `least` fits: then `idle` goes back.
+    the waiting requests need. Nothing is given if the first in line cannot be served: then `idle` goes back.
+    waiting: bucket id -> what answers of this owner that wait to grow hold of it, told to the other owners.
     """
     wanted = {order.bucket_id: order for order in orders}
+    noted = dict(waiting or {}) if owners > 1 else {}
     grants: dict[str, Grant] = {}
-    for row in lock(connection, wanted):
-        order = wanted[row.id]
+    for row in lock(connection, {*wanted, *noted}):
+        order = wanted.get(row.id)
+        if order is None:
+            continue
         used, overage, resets_at_ms = _leave_window(connection, row, now_ms)
-        amount, near = _size(order, room=row.cap - used - overage - row.held, owners=owners)
+        room = row.cap - used - overage - row.held
+        near = room // (4 * max(1, owners)) < order.wanted
+        quiet = near and _is_quiet(connection, owner_id, order, held=row.held, alone=owners <= 1)
+        stuck = quiet and room + order.idle < order.least
+        if stuck and row.id in noted:
+            noted[row.id] -= order.victim  # what it holds is about to come back
+        amount = _size(order, room=room, owners=owners, quiet=quiet)
         state = BucketState(row.id, row.cap, used, row.held + amount, overage, resets_at_ms)
-        grants[row.id] = Grant(amount, near, state)
+        grants[row.id] = Grant(amount, near, state, quiet, stuck)
     moves = [
         {"owner_id": owner_id, "bucket_id": bucket_id, "amount": given.amount}
         for bucket_id, given in grants.items()
@@ -159,6 +192,10 @@ def grant(
         connection.execute(_HOLD, moves)
         connection.execute(_NEW_LEASE, moves)
         connection.execute(_ADD_LEASE, moves)
+    for bucket_id in sorted(noted):
+        connection.execute(
+            _NOTE_WAITING, {"owner_id": owner_id, "bucket_id": bucket_id, "waiting": noted[bucket_id]}
+        )
     return grants
 
 
@@ -327,12 +364,24 @@ def lock(connection: Connection, bucket_ids: Iterable[str]) -> Sequence[Row[tupl
     return rows
 
 
-def _size(order: Order, *, room: int, owners: int) -> tuple[int, bool]:
-    if room < order.least or room <= 0:
-        return -order.idle, True
+def _size(order: Order, *, room: int, owners: int, quiet: bool) -> int:
+    if room + order.idle < (order.least if quiet else order.enough):
+        return -order.idle
     share = room // (4 * max(1, owners))
-    near = share < order.wanted
-    return min(room, max(order.minimum, min(LEASE_REQUESTS * order.single, share))), near
+    return min(max(room, 0), max(order.minimum - order.idle, min(LEASE_REQUESTS * order.single, share)))
+
+
+def _is_quiet(connection: Connection, owner_id: str, order: Order, *, held: int, alone: bool) -> bool:
+    """True if nobody holds anything that comes back by itself: all in flight wait to grow."""
+    moving = held - order.idle - order.waiting
+    if moving > 0 and not alone:
+        moving -= (
+            connection.execute(
+                _WAITING_ELSEWHERE, {"owner_id": owner_id, "bucket_id": order.bucket_id}
+            ).scalar()
+            or 0
+        )
+    return moving <= 0
 
 
 def _leased(connection: Connection, owner_id: str, bucket_ids: Iterable[str]) -> dict[str, int]:

@@ -88,6 +88,7 @@ lease = Table(
     Column("owner_id", String, primary_key=True),
     Column("bucket_id", String, primary_key=True),
     Column("amount", BigInteger, nullable=False),
+    Column("waiting", BigInteger, nullable=False, server_default="0"),  # held by answers that wait to grow
     CheckConstraint("amount >= 0", name="amount"),
     Index("ix_lease_bucket_id", "bucket_id"),
 )
