@@ -95,7 +95,10 @@ class Settings:
         60.0, "Default pause between upstream bytes, in seconds.", above=0
     )
     hold_wait_s: float = _setting(
-        2.0, "How long a request near a cap waits for held tokens to come back before it is refused.", least=0
+        10.0,
+        "How long a request near a cap waits at most for what requests in flight hold before it is refused;"
+        " where nothing will come back it is refused at once.",
+        least=0,
     )
     drain_timeout_s: float = _setting(
         30.0, "Time that open answers get to finish at shutdown, in seconds.", above=0

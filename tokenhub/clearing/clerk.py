@@ -342,7 +342,7 @@ class Clerk:
         for cell in self._cells.values():
             if cell.state.resets_at_ms <= at_ms and cell.limit.window.kind != "rolling":
                 ended.append(cell.bucket_id)
-            elif cell.free > 0 and at_ms - cell.touched_ms > IDLE_MS:
+            elif cell.free > 0 and at_ms - cell.touched_ms > (TEND_S * 500 if cell.near else IDLE_MS):
                 self._return_idle(cell)
         for bucket_id in ended:
             self._stale.add(self._cells.pop(bucket_id))

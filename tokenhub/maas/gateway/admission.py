@@ -1,6 +1,6 @@
 """May this request run? Key, scope, model, price, and a hold that pays for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,25 @@ from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import (
     ContextLengthExceeded,
     InvalidRequest,
+    LimitReached,
     NotFound,
+    PaymentRequired,
     PermissionDenied,
     Unauthenticated,
     Unavailable,
 )
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.exchange import Exchange
+from tokenhub.maas.gateway.meter import Meter
+from tokenhub.maas.gateway.prompt_bounds import PromptBounds, plain_text
 from tokenhub.maas.gateway.request import Endpoint, ParsedRequest
-from tokenhub.maas.gateway.sizing import GROW_NEAR_TOKENS, GROW_TOKENS, HoldSize, with_exact_prompt
+from tokenhub.maas.gateway.sizing import (
+    GROW_NEAR_TOKENS,
+    GROW_TOKENS,
+    HoldSize,
+    with_exact_prompt,
+    with_prompt_bound,
+)
 from tokenhub.maas.gateway.snapshot import Snapshot
 from tokenhub.maas.gateway.strand import Strand
 from tokenhub.maas.gateway.upstream_adapter import PromptCounter
@@ -123,6 +133,8 @@ class Admission:
     size: HoldSize
     paid_tokens: int | None
     """Output tokens paid when the hold must grow; None when everything is."""
+    prompt: bytes | None = None
+    """The prompt's text, where its bound was taken from it: what the upstream counts is to be learnt."""
 
 
 def admit_fast(clerk: Clerk, path: Path, size: HoldSize, *, request_id: str, at_ms: int) -> Admission | None:
@@ -137,51 +149,82 @@ async def admit(
     size: HoldSize,
     *,
     request: ParsedRequest,
-    deployment: Deployment,
+    deployments: Sequence[Deployment],
     counter: PromptCounter | None,
+    known: PromptBounds,
     at_ms: int,
 ) -> Admission:
     """Near a cap, or for the first request of a path: exact prompt, then as much output as can be had.
 
+    deployments: those that may serve it, `request.deployment` first of all; `counter` counts for that one.
     Raises: LimitReached, PaymentRequired, Unavailable, ContextLengthExceeded.
     """
+    exact = None
     if counter is not None and request.endpoint != "embeddings":
-        exact = await Strand.wait(counter.count(deployment, request))
-        if exact is not None:
-            if deployment.context_tokens and exact >= deployment.context_tokens:
-                raise ContextLengthExceeded(
-                    f"The prompt has {exact} tokens; the context of `{request.model}` is {deployment.context_tokens}.",
-                    param="messages",
-                )
-            size = with_exact_prompt(size, exact, deployment)
-    hold = await Strand.wait(
-        clerk.authorize(
-            path,
-            wanted=size.need(size.first()),
-            minimum=size.need(size.least()),
-            request_id=request.request_id,
-            now_ms=at_ms,
-        ),
-        give_back=clerk.void,
-    )
+        exact = await _counted(size, request, counter)
+    prompt = plain_text(request) if exact is None else None
+    size = exact or size
+    while True:
+        size = _bounded(size, prompt, deployments, known)
+        try:
+            hold = await Strand.wait(_authorize(clerk, path, size, request, at_ms), give_back=clerk.void)
+            break
+        except (LimitReached, PaymentRequired):
+            # Others may have ended meanwhile, and told how many tokens such a prompt has.
+            if _bounded(size, prompt, deployments, known) is size:
+                raise
     try:
-        return await _complete(clerk, hold, size)
+        return await _complete(clerk, hold, size, prompt)
     except BaseException:
         clerk.void(hold)
         raise
 
 
-async def _complete(clerk: Clerk, hold: Hold, size: HoldSize) -> Admission:
+async def _counted(size: HoldSize, request: ParsedRequest, counter: PromptCounter) -> HoldSize | None:
+    """Sized with the prompt's exact count; None where the engine cannot tell. Raises: ContextLengthExceeded."""
+    deployment = request.deployment
+    assert deployment is not None
+    exact = await Strand.wait(counter.count(deployment, request))
+    if exact is None:
+        return None
+    if deployment.context_tokens and exact >= deployment.context_tokens:
+        raise ContextLengthExceeded(
+            f"The prompt has {exact} tokens; the context of `{request.model}` is {deployment.context_tokens}.",
+            param="messages",
+        )
+    return with_exact_prompt(size, exact, deployment)
+
+
+def _bounded(
+    size: HoldSize, prompt: bytes | None, deployments: Sequence[Deployment], known: PromptBounds
+) -> HoldSize:
+    """`size` itself, or sized with a closer bound that holds at each of the deployments."""
+    if prompt is None:
+        return size
+    return with_prompt_bound(size, max(known.bound(one.id, prompt) for one in deployments))
+
+
+async def _authorize(clerk: Clerk, path: Path, size: HoldSize, request: ParsedRequest, at_ms: int) -> Hold:
+    return await clerk.authorize(
+        path,
+        wanted=size.need(size.first()),
+        minimum=size.need(size.least()),
+        request_id=request.request_id,
+        now_ms=at_ms,
+    )
+
+
+async def _complete(clerk: Clerk, hold: Hold, size: HoldSize, prompt: bytes | None) -> Admission:
     """Grow the first hold to everything the request may use, unless a cap is near."""
     paid = size.affordable(hold.granted)
     if paid >= size.output_tokens:
-        return Admission(hold, size, None)
+        return Admission(hold, size, None, prompt)
     rest = size.step(paid, size.output_tokens - paid)
     if clerk.try_grow(hold, rest):
-        return Admission(hold, size, None)
+        return Admission(hold, size, None, prompt)
     if not any(cell.near for cell in hold.cells) and await Strand.wait(clerk.grow(hold, rest)):
-        return Admission(hold, size, None)
-    return Admission(hold, size, paid)
+        return Admission(hold, size, None, prompt)
+    return Admission(hold, size, paid, prompt)
 
 
 async def grow(clerk: Clerk, admission: Admission) -> int:
@@ -198,6 +241,17 @@ async def grow(clerk: Clerk, admission: Admission) -> int:
     if await Strand.wait(clerk.grow(hold, size.step(paid, min(GROW_NEAR_TOKENS, left)), minimum=least)):
         return max(1, size.affordable(hold.granted) - paid)
     return 0
+
+
+def learn(known: PromptBounds, admission: Admission, meter: Meter) -> None:
+    """Remember how many tokens the upstream counted in the prompt of an answer that has ended."""
+    if admission.prompt is not None and meter.usage is not None and meter.told:
+        known.learn(
+            meter.deployment.id,
+            admission.prompt,
+            tokens=meter.usage.prompt_tokens,
+            bound=admission.size.input_tokens,
+        )
 
 
 def unavailable(model: str) -> Unavailable:

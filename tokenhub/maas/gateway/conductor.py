@@ -25,6 +25,7 @@ from tokenhub.maas.gateway.admission import (
     check_access,
     grow,
     known_principal,
+    learn,
     unavailable,
 )
 from tokenhub.maas.gateway.answer import Collector, UpstreamLost, read_answer
@@ -122,8 +123,9 @@ async def _serve(
             path,
             bounds,
             request=request,
-            deployment=deployment,
+            deployments=route.deployments,
             counter=server.prompt_counter if deployment.own_engine else None,
+            known=server.prompt_bounds,
             at_ms=at_ms,
         )
     except HubError as error:
@@ -163,6 +165,8 @@ def _settle(job: _Job, *, status: int, delivered: bool) -> None:
         return
     if meter.received:
         job.server.metrics.captured(meter.capture(status=status, delivered=delivered))
+        if job.admission.prompt is not None:
+            learn(job.server.prompt_bounds, job.admission, meter)
     else:
         job.server.clerk.void(hold)
 

@@ -27,6 +27,7 @@ from tokenhub.maas.gateway.exchange import STATUS_LINE, Exchange
 from tokenhub.maas.gateway.idempotency import Idempotency
 from tokenhub.maas.gateway.metrics import Metrics
 from tokenhub.maas.gateway.pool import UpstreamPool
+from tokenhub.maas.gateway.prompt_bounds import PromptBounds
 from tokenhub.maas.gateway.proxy import proxy
 from tokenhub.maas.gateway.request import Endpoint
 from tokenhub.maas.gateway.request_ids import RequestIds
@@ -67,6 +68,7 @@ class GatewayServer:
         self.index = index
         self.loop = loop
         self.prompt_counter = prompt_counter
+        self.prompt_bounds = PromptBounds()
         self.draining = False
         self.date_header = b""
         self.timers = Timers(loop)

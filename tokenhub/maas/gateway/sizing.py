@@ -1,19 +1,19 @@
 """How much a request holds before it runs: a cheap upper bound far from a cap, exact counts near it.
 
 Tokens never exceed UTF-8 bytes plus what the chat template adds; a JSON body is longer than its text, and its
-punctuation outweighs a template's markers. Output is the client's limit, or the context.
+punctuation outweighs a template's markers. Output is the client's limit, or the context. Near a cap the prompt is
+counted, or bounded more closely by what its upstream told of others (`prompt_bounds.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenhub.ledger.types import Need
 from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.prompt_bounds import TEMPLATE_TOKENS
 from tokenhub.maas.gateway.request import ParsedRequest
 from tokenhub.pricing.price import Price
 from tokenhub.pricing.rating import bound
 
-TEMPLATE_TOKENS = 512
-"""A template's own text: default system prompt, tool preamble, generation prompt."""
 IMAGE_TOKENS = 4096
 """Bound for an image given by address, whose bytes are not in the request."""
 CONTEXT_UNKNOWN_TOKENS = 131_072
@@ -22,8 +22,10 @@ GROW_TOKENS = 256
 """Step by which a hold grows with its stream, per choice."""
 GROW_NEAR_TOKENS = 32
 """Step by which it grows when others wait for the same budget."""
-LEAST_TOKENS = 16
-"""Near a cap a request starts if the prompt and this much answer per choice fit."""
+FIRST_LIMITED_TOKENS = 1024
+"""The most answer per choice that is held at once near a cap for a client that set a limit."""
+LEAST_TOKENS = 4
+"""Near a cap a request starts if the prompt and this much answer per choice fit and no more can be had."""
 
 
 @dataclass(slots=True)
@@ -73,8 +75,9 @@ class HoldSize:
         return low
 
     def first(self) -> int:
-        """Output tokens to ask for near a cap: the client's limit, or one step."""
-        return self.output_tokens if self.limited else min(self.output_tokens, GROW_TOKENS * self.choices)
+        """Output tokens to ask for near a cap: the client's limit as far as it is small, or one step."""
+        most = FIRST_LIMITED_TOKENS if self.limited else GROW_TOKENS
+        return min(self.output_tokens, most * self.choices)
 
     def least(self) -> int:
         """Output tokens without which the request does not start."""
@@ -109,6 +112,11 @@ def with_exact_prompt(bounds: HoldSize, prompt_tokens: int, deployment: Deployme
         bounds.limited,
         bounds.choices,
     )
+
+
+def with_prompt_bound(bounds: HoldSize, prompt_tokens: int) -> HoldSize:
+    """The same with a closer bound of the prompt, if it is one."""
+    return replace(bounds, input_tokens=prompt_tokens) if prompt_tokens < bounds.input_tokens else bounds
 
 
 def service_tier(request: ParsedRequest) -> str:
