@@ -80,7 +80,7 @@ class _Tally:
 
 @dataclass(slots=True)
 class Standstill:
-    """What answers that wait to grow hold of one bucket, and which of them came last."""
+    """What answers that wait for more of one bucket hold of it, and which of them came last."""
 
     held: int = 0
     last: Waiter | None = None
@@ -98,13 +98,13 @@ def place(line: list[Waiter], waiter: Waiter) -> None:
 
 
 def standstills(line: Iterable[Waiter]) -> dict[str, Standstill]:
-    """Bucket id -> what stands still on it."""
+    """Bucket id -> what stands still for want of it. What waits for another bucket may go on by itself."""
     found: dict[str, Standstill] = {}
     for waiter in line:
         if waiter.grows and not waiter.done.done():
             hold = waiter.hold
             assert hold is not None
-            for cell in hold.cells:
+            for cell in [cell for cell in hold.cells if cell.free < waiter.minimum[cell.unit]]:
                 one = found.setdefault(cell.bucket_id, Standstill())
                 one.held += hold.granted[cell.unit]
                 one.last = waiter

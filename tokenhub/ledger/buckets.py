@@ -84,7 +84,7 @@ class Order:
     idle: int = 0
     """Free in the asking process; goes back if the first in line cannot be served."""
     waiting: int = 0
-    """Held by answers of the asking process that wait to grow."""
+    """Held by answers of the asking process that wait for more of this bucket."""
     victim: int = 0
     """Of that, held by the answer that ends if nothing else helps."""
 
@@ -114,7 +114,7 @@ class Grant:
     """The cap is so near that holds should be small."""
     state: BucketState
     quiet: bool = False
-    """All that is held is held by answers that wait to grow: nothing comes back unless one of them ends."""
+    """All that is held is held by answers that wait for more: nothing comes back unless one of them ends."""
     stuck: bool = False
     """So it is, and what is free does not serve the first in line: one that waits has to end."""
 
@@ -164,7 +164,7 @@ def grant(
 
     Far from the cap the lease is `room / (4 * owners)`, at most LEASE_REQUESTS requests; near it exactly what
     the waiting requests need. Nothing is given if the first in line cannot be served: then `idle` goes back.
-    waiting: bucket id -> what answers of this owner that wait to grow hold of it, told to the other owners.
+    waiting: bucket id -> what answers of this owner that wait for more of it hold, told to the other owners.
     """
     wanted = {order.bucket_id: order for order in orders}
     noted = dict(waiting or {}) if owners > 1 else {}

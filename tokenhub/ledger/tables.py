@@ -88,7 +88,9 @@ lease = Table(
     Column("owner_id", String, primary_key=True),
     Column("bucket_id", String, primary_key=True),
     Column("amount", BigInteger, nullable=False),
-    Column("waiting", BigInteger, nullable=False, server_default="0"),  # held by answers that wait to grow
+    Column(
+        "waiting", BigInteger, nullable=False, server_default="0"
+    ),  # held by answers that wait for more of it
     CheckConstraint("amount >= 0", name="amount"),
     Index("ix_lease_bucket_id", "bucket_id"),
 )

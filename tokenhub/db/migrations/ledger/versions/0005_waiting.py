@@ -1,4 +1,4 @@
-"""How much of a lease is held by answers that wait to grow."""
+"""How much of a lease is held by answers that wait for more of the same bucket."""
 
 import sqlalchemy as sa
 from alembic import op
