@@ -19,7 +19,8 @@ from tests.acceptance.upstream import MODEL, ROUTED, Upstream, prompt
 CLIENTS = 64
 REQUESTS = 256
 WORDS = 30
-TOKENS = 300
+ANSWERS = (40, 120, 300)
+"""Tokens of an answer; a prompt has `WORDS`."""
 USABLE_MIN = 0.97
 HELD_TIMEOUT_S = 10.0
 CLIENT_TIMEOUT_S = 40.0
@@ -66,21 +67,23 @@ class Outcome:
 @check(
     3,
     "race",
-    bar="64 clients, budget for half: 0 over, 0 held afterwards, >= 97 % usable; 1 and 4 gateways, SQLite and PostgreSQL",
+    bar="64 clients, budget for half: 0 over, 0 held afterwards, >= 97 % usable; 1 and 4 gateways, SQLite and PostgreSQL,"
+    " answers of 40, 120 and 300 tokens",
 )
 def race(run: Run) -> Measured:
     """Every combination against the scripted provider, and one against the real engine."""
     outcomes: list[Outcome] = []
+    sizes = ANSWERS[1:2] if run.quick else ANSWERS
     with Upstream(delay_ms=1) as upstream, postgres() as new_database:
         for gateways, database in itertools.product((1, 4), ("sqlite", "postgresql")):
             url = new_database() if database == "postgresql" else ""
             with Hub(gateways=gateways, database_url=url) as hub:
                 hub.command("provider.add", name="scripted", url=f"{upstream.url}/v1", model=[MODEL])
                 assert wait_for(lambda: hub.ready(ROUTED), timeout_s=20), hub.last_words()
-                for limited, stream in itertools.product((True, False), (True, False)):
+                for tokens, limited, stream in itertools.product(sizes, (True, False), (True, False)):
                     words = ["max_tokens" if limited else "no max_tokens", "stream" if stream else "whole"]
-                    name = f"{gateways} gateways, {database}, {', '.join(words)}"
-                    outcomes.append(_race(hub, name, limited=limited, stream=stream, keys=16))
+                    name = f"{gateways} gateways, {database}, {tokens} tokens, {', '.join(words)}"
+                    outcomes.append(_race(hub, name, tokens=tokens, limited=limited, stream=stream, keys=16))
                     run.note(_line(outcomes[-1]))
                 assert hub.command("ledger.verify")["whole"], "the books do not verify"
     outcomes.append(_real_engine())
@@ -108,18 +111,18 @@ def _line(one: Outcome) -> str:
     )
 
 
-def _race(hub: Hub, name: str, *, limited: bool, stream: bool, keys: int) -> Outcome:
+def _race(hub: Hub, name: str, *, tokens: int, limited: bool, stream: bool, keys: int) -> Outcome:
     """A team of `keys` keys, one budget on the team."""
     secrets, team = _team(hub, keys)
-    cap = (WORDS + TOKENS) * REQUESTS // 2
+    cap = (WORDS + tokens) * REQUESTS // 2
     budget = hub.command(
         "budget.create", scope=f"team:{team}", cap=str(cap), unit="tokens", window="lifetime"
     )["id"]
     _wait_known(hub, secrets[0])
 
     def body(index: int) -> dict[str, Any]:
-        asked: dict[str, Any] = {"model": ROUTED, "messages": prompt(f"{team}-{index}", TOKENS, words=WORDS)}
-        return {**asked, "stream": stream, **({"max_tokens": TOKENS} if limited else {})}
+        asked: dict[str, Any] = {"model": ROUTED, "messages": prompt(f"{team}-{index}", tokens, words=WORDS)}
+        return {**asked, "stream": stream, **({"max_tokens": tokens} if limited else {})}
 
     answers = asyncio.run(_run(hub, secrets, [body(index) for index in range(REQUESTS)]))
     return _outcome(hub, name, budget, cap, answers, team)

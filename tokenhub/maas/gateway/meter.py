@@ -189,7 +189,8 @@ class Meter:
             for name in ("messages", "prompt", "input", "tools")
             if name in fields
         )
-        return size // BYTES_PER_TOKEN + 1
+        # Never more than the hold's bound of the prompt, which is what it holds beside the output.
+        return min(size // BYTES_PER_TOKEN + 1, max(self.hold.granted.tokens - max(self.output, 0), 0))
 
     @property
     def source(self) -> str:
