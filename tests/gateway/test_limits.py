@@ -79,6 +79,26 @@ async def test_a_stream_grows_to_the_last_token_and_ends_with_length(engine: Hub
     assert event["created_tokens"] == event["output_tokens"] + event["undelivered_tokens"]
 
 
+async def test_a_stop_token_without_text_is_paid_for_too(engine: Hub) -> None:
+    async def stops(call: Call) -> None:
+        call.writer.write(STREAM_HEAD)
+        for number in range(1, 500 - PROMPT + 1):
+            timings = {"prompt_n": PROMPT, "cache_n": 0, "predicted_n": number}
+            call.writer.write(framed(sse(chunk("t", timings=timings))))
+        timings = {"prompt_n": PROMPT, "cache_n": 0, "predicted_n": 500 - PROMPT + 1}
+        call.writer.write(framed(sse(chunk(finish="stop", timings=timings))))
+        call.writer.write(
+            framed(sse(usage_chunk(PROMPT, 500 - PROMPT + 1))) + framed(sse("[DONE]")) + b"0\r\n\r\n"
+        )
+
+    engine.upstream.script = stops
+    await engine.limit(500)
+    answer = await engine.ask(body=chat(stream=True))
+    assert answer.status == 200 and answer.events[-1] == "[DONE]"
+    [bucket] = [bucket for bucket in await engine.buckets() if bucket["unit"] == int(Unit.TOKENS)]
+    assert (bucket["used"], bucket["overage"]) == (500, 0)
+
+
 async def test_without_stream_the_answer_is_put_together_and_names_the_limit(engine: Hub) -> None:
     await engine.limit(500, name="team-year")
     answer = await engine.ask(body=chat())

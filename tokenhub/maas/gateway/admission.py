@@ -174,10 +174,11 @@ async def admit(
             if _bounded(size, prompt, deployments, known) is size:
                 raise
     try:
-        return await _complete(clerk, hold, size, prompt)
+        paid = await _complete(clerk, hold, size)
     except BaseException:
         clerk.void(hold)
         raise
+    return Admission(hold, size, paid, prompt)
 
 
 async def _counted(size: HoldSize, request: ParsedRequest, counter: PromptCounter) -> HoldSize | None:
@@ -214,17 +215,17 @@ async def _authorize(clerk: Clerk, path: Path, size: HoldSize, request: ParsedRe
     )
 
 
-async def _complete(clerk: Clerk, hold: Hold, size: HoldSize, prompt: bytes | None) -> Admission:
-    """Grow the first hold to everything the request may use, unless a cap is near."""
+async def _complete(clerk: Clerk, hold: Hold, size: HoldSize) -> int | None:
+    """Grow the first hold to everything the request may use (None), unless a cap is near: what it pays for."""
     paid = size.affordable(hold.granted)
     if paid >= size.output_tokens:
-        return Admission(hold, size, None, prompt)
+        return None
     rest = size.step(paid, size.output_tokens - paid)
     if clerk.try_grow(hold, rest):
-        return Admission(hold, size, None, prompt)
+        return None
     if not any(cell.near for cell in hold.cells) and await Strand.wait(clerk.grow(hold, rest)):
-        return Admission(hold, size, None, prompt)
-    return Admission(hold, size, paid, prompt)
+        return None
+    return paid
 
 
 async def grow(clerk: Clerk, admission: Admission) -> int:

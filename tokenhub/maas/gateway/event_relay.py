@@ -199,14 +199,14 @@ class EventRelay:
             self._close()
 
     def _needs_more(self, event: Json) -> bool:
-        """True if passing this event on would deliver more than is paid."""
-        if self.paid_tokens is None or not _is_content(event):
+        """True if this event tells of more tokens than are paid; one without text may, as the stop token has none."""
+        if self.paid_tokens is None:
             return False
         timings = as_mapping(event.get("timings"))
         made = timings.get("predicted_n") if timings is not None else None
         if isinstance(made, int) and self._meter.request.choices == 1:
             return made > self.paid_tokens
-        return self._meter.output + 1 > self.paid_tokens
+        return _is_content(event) and self._meter.output + 1 > self.paid_tokens
 
     def _count(self, event: Json) -> None:
         meter = self._meter
