@@ -43,6 +43,50 @@ def test_far_from_the_cap_a_share_near_it_the_least(ready: Database) -> None:
         assert list(check_leases(connection)) == []
 
 
+def waits(wanted: int, *, waiting: int, victim: int = 0, least: int = 1, enough: int = 0) -> Order:
+    """A process whose answers that wait for more hold `waiting`."""
+    return Order(
+        "b",
+        wanted=wanted,
+        minimum=wanted,
+        enough=enough or least,
+        least=least,
+        single=wanted,
+        waiting=waiting,
+        victim=victim,
+    )
+
+
+def test_nothing_comes_back_when_all_in_flight_wait_for_more(ready: Database) -> None:
+    with ready.write("ledger") as connection:
+        for owner_id, amount in (("o1", 600), ("o2", 400)):
+            assert (
+                buckets.grant(connection, owner_id, [ask(amount)], owners=2, now_ms=1)["b"].amount == amount
+            )
+        first = waits(32, waiting=600, victim=200)
+        moving = buckets.grant(connection, "o1", [first], owners=2, now_ms=1, waiting={"b": 600})["b"]
+        assert (moving.amount, moving.quiet, moving.stuck) == (0, False, False), "o2 may give something back"
+        second = waits(32, waiting=400, victim=100)
+        stuck = buckets.grant(connection, "o2", [second], owners=2, now_ms=1, waiting={"b": 400})["b"]
+        assert stuck.quiet and stuck.stuck, "one of o2's answers ends"
+        again = buckets.grant(connection, "o1", [first], owners=2, now_ms=1, waiting={"b": 600})["b"]
+        assert not again.quiet, "and none of o1's: what that one held is on its way back"
+        buckets.charge(connection, "o2", {"b": Charge(used=70, returned=30)}, now_ms=1)
+        served = buckets.grant(connection, "o1", [waits(32, waiting=600)], owners=2, now_ms=1)["b"]
+        assert served.amount == 30
+        assert list(check_leases(connection)) == []
+
+
+def test_the_first_in_line_takes_less_when_nothing_comes_back(ready: Database) -> None:
+    with ready.write("ledger") as connection:
+        assert buckets.grant(connection, "o1", [ask(900)], owners=2, now_ms=1)["b"].amount == 900
+        patient = waits(300, waiting=0, least=50, enough=300)
+        assert buckets.grant(connection, "o2", [patient], owners=2, now_ms=1)["b"].amount == 0
+        buckets.charge(connection, "o1", {"b": Charge(used=900)}, now_ms=1)
+        last = buckets.grant(connection, "o2", [patient], owners=2, now_ms=1)["b"]
+        assert (last.amount, last.quiet, last.stuck) == (100, True, False)
+
+
 def test_a_charge_never_takes_more_than_the_lease(ready: Database) -> None:
     with ready.write("ledger") as connection:
         buckets.grant(connection, "o1", [ask(100)], owners=1, now_ms=1)
