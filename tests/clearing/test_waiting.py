@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.clearing.conftest import Books, an_event, hold, settled, tokens
+from tokenhub.budgets.types import Window
 from tokenhub.clearing.cells import Hold
 from tokenhub.clearing.clerk import Clerk
 from tokenhub.kernel.clock import now_ms
@@ -227,6 +228,19 @@ async def test_a_line_for_another_limit_ends_no_answer(patient: Books) -> None:
     assert await asyncio.wait_for(growing, SOON_S)
     clerk.void(stalled)
     clerk.void(await asyncio.wait_for(waiting, SOON_S))
+
+
+async def test_an_answer_waits_for_what_leaves_a_rolling_window(books: Books) -> None:
+    books.settings = replace(books.settings, hold_wait_s=3.0)
+    limit = books.limit(100, window=Window("rolling", length_ms=900))
+    clerk = await books.clerk()
+    path = clerk.path([limit])
+    first, stalled = await started(clerk, path, [60, 40])
+    clerk.capture(first, an_event(first.request_id, 60))
+    await settled(clerk)
+    assert await asyncio.wait_for(grow(clerk, stalled), 2.0)
+    assert stalled.granted.tokens > 40
+    clerk.void(stalled)
 
 
 async def test_many_growing_answers_use_the_budget_to_its_end(patient: Books) -> None:

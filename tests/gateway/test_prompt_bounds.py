@@ -36,6 +36,13 @@ def text_of(messages: list[dict[str, Any]], **fields: Any) -> bytes | None:
     return plain_text(parse_request("chat.completions", body, request_id="req_1"))
 
 
+def most(known: PromptBounds, text: bytes | None, deployment_id: str = "d") -> int:
+    assert text is not None
+    bound = known.bound(deployment_id, text)
+    assert bound is not None
+    return bound
+
+
 def asked(content: str, role: str = "user") -> list[dict[str, Any]]:
     return [{"role": role, "content": content}]
 
@@ -56,7 +63,7 @@ def test_no_prompt_passes_its_bound(prompts: list[list[dict[str, Any]]]) -> None
     for messages in prompts:
         text = text_of(messages)
         assert text is not None
-        bound, count = known.bound("d", text), counted(messages)
+        bound, count = most(known, text), counted(messages)
         assert count <= bound
         known.learn("d", text, tokens=count, bound=bound)
 
@@ -66,14 +73,14 @@ def test_a_prompt_like_an_earlier_one_has_a_close_bound() -> None:
     first, second = asked("word " * 500 + "number 1 please"), asked("word " * 500 + "number 27 please")
     one, two = text_of(first), text_of(second)
     assert one is not None and two is not None
-    assert known.bound("d", two) > 2500
+    assert most(known, two) > 2500
     known.learn("d", one, tokens=counted(first), bound=3000)
     assert counted(second) <= known.bound("d", two) < counted(second) + 60
     longer = [*first, *asked("ok", "assistant"), *asked("go on")]
     text = text_of(longer)
     assert text is not None
-    assert counted(longer) <= known.bound("d", text) < counted(longer) + 100, "a conversation that goes on"
-    assert known.bound("elsewhere", two) > 2500
+    assert counted(longer) <= most(known, text) < counted(longer) + 100, "a conversation that goes on"
+    assert most(known, two, "elsewhere") > 2500
 
 
 def test_what_begins_with_another_role_is_another_template() -> None:
@@ -82,7 +89,7 @@ def test_what_begins_with_another_role_is_another_template() -> None:
     user = text_of(asked("hi"))
     assert system is not None and user is not None
     known.learn("d", system, tokens=9, bound=600)
-    assert known.bound("d", user) > TEMPLATE_TOKENS
+    assert most(known, user) > TEMPLATE_TOKENS
 
 
 def test_more_than_plain_text_is_not_looked_at() -> None:
@@ -91,21 +98,29 @@ def test_more_than_plain_text_is_not_looked_at() -> None:
     assert text_of([{"role": "user", "content": parts}]) == b"\0user\na\nb\n"
     assert text_of([{"role": "user", "content": image}]) is None
     assert text_of(asked("<think>long</think> short", "assistant")) is None
-    assert text_of(asked("hi"), response_format={"type": "json_object"}) is None
-    assert text_of(asked("hi"), n=2) is None
+
+
+def test_what_else_shapes_a_prompt_must_be_the_same() -> None:
+    known, json = PromptBounds(), {"response_format": {"type": "json_object"}}
+    plain, shaped, other = text_of(asked("hi")), text_of(asked("hi"), **json), text_of(asked("hi"), n=2)
+    assert plain is not None and shaped is not None and other is not None
+    assert known.bound("d", shaped) is None, "a schema may be written into the prompt, nobody knows how"
+    known.learn("d", shaped, tokens=300, bound=900)
+    assert most(known, shaped) < 320 and known.bound("d", other) is None
+    assert most(known, plain) > TEMPLATE_TOKENS
 
 
 def test_an_upstream_that_passes_its_bound_is_not_trusted_again() -> None:
     known = PromptBounds()
     text = text_of(asked("hello there"))
     assert text is not None
-    loose = known.bound("d", text)
+    loose = most(known, text)
     known.learn("d", text, tokens=12, bound=loose)
-    close = known.bound("d", text)
+    close = most(known, text)
     assert close < 40
     known.learn("d", text, tokens=close + 1, bound=close)
     known.learn("d", text, tokens=12, bound=loose)
-    assert known.bound("d", text) == loose
+    assert most(known, text) == loose
 
 
 async def test_a_small_budget_is_usable_at_a_provider_without_tokenizer(hub: Hub) -> None:

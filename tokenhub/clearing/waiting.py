@@ -227,6 +227,8 @@ class WaitingList:
             return False
         state = blocked.state
         hopeless = state.cap - state.used - state.overage < waiter.minimum[blocked.unit]
+        if hopeless and waiter.hold is not None and _time_gives_back(blocked, waiter):
+            hopeless = False
         # What runs will count as a request: only what other processes lease and do not use may come back.
         late_ms = waiter.patient_until_ms if blocked.unit == Unit.REQUESTS else waiter.deadline_ms
         if not hopeless and at_ms < min(late_ms, waiter.deadline_ms):
@@ -312,12 +314,9 @@ class WaitingList:
     def _end_one(self, cell: Cell, pending: _Pending, ask: Ask) -> bool:
         """Every answer in flight waits to grow: the one that came last ends. False if this cell needs no such end."""
         still = pending.still.get(cell.bucket_id)
-        if (
-            not ask.grants[cell.bucket_id].stuck
-            or still is None
-            or still.last is None
-            or still.last.done.done()
-        ):
+        if not ask.grants[cell.bucket_id].stuck or still is None or still.last is None:
+            return False
+        if still.last.done.done() or _time_gives_back(cell, still.last):
             return False
         self._refuse(still.last, cell, now_ms())
         return True
@@ -359,3 +358,8 @@ class WaitingList:
                     )
                 )
         self.waiters = [waiter for waiter in self.waiters if not waiter.done.done()]
+
+
+def _time_gives_back(cell: Cell, waiter: Waiter) -> bool:
+    """A part of what is used leaves a rolling window before the waiter's time is over."""
+    return cell.limit.window.kind == "rolling" and cell.state.resets_at_ms < waiter.deadline_ms

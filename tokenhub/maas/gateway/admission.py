@@ -202,7 +202,8 @@ def _bounded(
     """`size` itself, or sized with a closer bound that holds at each of the deployments."""
     if prompt is None:
         return size
-    return with_prompt_bound(size, max(known.bound(one.id, prompt) for one in deployments))
+    most = [known.bound(one.id, prompt) for one in deployments]
+    return with_prompt_bound(size, max(size.input_tokens if one is None else one for one in most))
 
 
 async def _authorize(clerk: Clerk, path: Path, size: HoldSize, request: ParsedRequest, at_ms: int) -> Hold:

@@ -7,6 +7,7 @@ This is no estimate from a ratio: it holds for text in any language.
 """
 
 from collections import OrderedDict, deque
+from hashlib import blake2b
 
 import msgspec
 
@@ -41,7 +42,6 @@ _NEUTRAL = frozenset(
         "seed",
         "stop",
         "user",
-        "n",
         "presence_penalty",
         "frequency_penalty",
         "repetition_penalty",
@@ -55,7 +55,7 @@ _NEUTRAL = frozenset(
         "prompt_cache_key",
     ]
 )
-"""Fields that add nothing to a prompt."""
+"""Fields that add nothing to a prompt. Any other may: prompts are then alike only where it is the same."""
 
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,22 +73,26 @@ _prompt = msgspec.json.Decoder(str).decode
 
 
 def plain_text(request: ParsedRequest) -> bytes | None:
-    """All that the client gives of the prompt, each message after a NUL; None where more than plain text makes it.
+    """All that the client gives of the prompt, each message after a NUL; None where more than text is said in it.
 
-    Tools, images, answer schemas and reasoning are put into a prompt in ways that only the upstream knows.
+    In front stands a digest of the fields that the upstream may write into the prompt as it likes (tools, schemas).
+    Images, tool calls and reasoning are put into a prompt in ways that only the upstream knows.
     """
-    if request.endpoint == "embeddings" or request.choices != 1 or request.body_bytes > BODY_BYTES_MAX:
-        return None
-    if not _NEUTRAL.issuperset(request.fields):
+    if request.endpoint == "embeddings" or request.body_bytes > BODY_BYTES_MAX:
         return None
     try:
         if request.endpoint == "completions":
             text = "\0\n" + _prompt(request.fields["prompt"])
         else:
             text = "".join([_said(message) for message in _messages(request.fields["messages"])])
-        return None if "think>" in text else text.encode()
+        return None if "think>" in text else _others(request) + text.encode()
     except (KeyError, UnicodeEncodeError, msgspec.MsgspecError):
         return None
+
+
+def _others(request: ParsedRequest) -> bytes:
+    named = sorted((name, bytes(raw)) for name, raw in request.fields.items() if name not in _NEUTRAL)
+    return blake2b(repr(named).encode(), digest_size=16).hexdigest().encode() if named else b""
 
 
 def _said(message: _Message) -> str:
@@ -107,9 +111,10 @@ class PromptBounds:
         self._told: OrderedDict[str, deque[tuple[bytes, int]]] = OrderedDict()
         self._distrusted: set[str] = set()
 
-    def bound(self, deployment_id: str, text: bytes) -> int:
-        """The most tokens that a prompt of this text (as `plain_text` gives it) can have there."""
-        return min([_apart(text) + TEMPLATE_TOKENS, *self._closer(deployment_id, text)])
+    def bound(self, deployment_id: str, text: bytes) -> int | None:
+        """The most tokens that a prompt of this text (as `plain_text` gives it) can have there; None: not known."""
+        apart = [_apart(text) + TEMPLATE_TOKENS] if text.startswith(b"\0") else []
+        return min([*apart, *self._closer(deployment_id, text)], default=None)
 
     def learn(self, deployment_id: str, text: bytes, *, tokens: int, bound: int) -> None:
         """The deployment counted `tokens` where `bound` was held. One that passes its bound is not trusted again."""
