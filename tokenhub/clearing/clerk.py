@@ -218,21 +218,29 @@ class Clerk:
         Raises: Unavailable if it could not be journaled: nothing beyond the last checkpoint may be sent, and
         that checkpoint is what is charged.
         """
-        if hold.closed:
-            return
-        event.path_id = hold.path_id
-        granted = hold.granted
-        used = (event.total_tokens, 1, event.amount_nano, 0)
-        if used[0] > granted[0] or used[2] > granted[2]:
-            self._note_overage(hold, event, used)
+        if not hold.closed:
+            self.capture_all([(hold, event, event.total_tokens)])
+
+    def capture_all(self, charges: Sequence[tuple[Hold, UsageEvent, int]]) -> None:
+        """`capture` of several open holds in one journal write; each with its event and the event's total tokens.
+
+        Raises: Unavailable, then none of them was captured.
+        """
+        for hold, event, tokens in charges:
+            event.path_id = hold.path_id
+            granted = hold.granted
+            if tokens > granted[0] or event.amount_nano > granted[2]:
+                self._note_overage(hold, event, (tokens, 1, event.amount_nano, 0))
+        journal = self._journal
+        assert journal is not None
         try:
-            journal = self._journal
-            assert journal is not None
-            journal.capture(event)
+            journal.capture([event for _, event, _ in charges])
         except Unavailable:
-            self._capture_draft(hold, event)
+            for hold, event, _ in charges:
+                self._capture_draft(hold, event)
             raise
-        self._finish(hold, event, used)
+        for hold, event, tokens in charges:
+            self._finish(hold, event, (tokens, 1, event.amount_nano, 0))
 
     def void(self, hold: Hold) -> None:
         """Nothing was used: free the whole hold."""

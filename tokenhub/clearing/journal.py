@@ -5,10 +5,11 @@ Files `<owner>.<n>.jsonl`; each line is `["c", event]` (captured), `["d", draft]
 belongs to a dead one. A line without its newline was never acknowledged and is ignored.
 """
 
+import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,9 +61,12 @@ class Journal:
         """True if it is time to rotate."""
         return self._size >= ROTATE_BYTES
 
-    def capture(self, event: UsageEvent) -> None:
-        """Raises: Unavailable if the line is not safely written; the bytes must then not be sent."""
-        self.append(b'["c",' + _encode(event) + b"]\n")
+    def capture(self, events: Sequence[UsageEvent]) -> None:
+        """A line for each. Raises: Unavailable if they are not safely written; the bytes must then not be sent."""
+        if len(events) == 1:
+            self.append(b'["c",%b]\n' % _encode(events[0]))
+        else:
+            self.append(b"".join([b'["c",%b]\n' % _encode(event) for event in events]))
 
     def checkpoint(self, draft: UsageEvent) -> bytes:
         """Write a draft; returns the line. Raises: Unavailable as `capture`."""
@@ -75,16 +79,16 @@ class Journal:
         self.append(b'["v",' + _encode(request_id) + b"]\n")
 
     def append(self, line: bytes) -> None:
-        """Write one line before returning (and fsync it where durability asks for that)."""
+        """Write whole lines before returning (and fsync them where durability asks for that), or none."""
         try:
             written = os.write(self._fd, b"\n" + line if self._torn else line)
             if written != len(line) + self._torn:
-                self._torn = True
                 raise OSError(f"only {written} bytes were written")
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError as error:
             self.broken = True
+            self._untear()
             raise Unavailable(
                 f"the journal cannot be written ({error.strerror or error}); no work is accepted until there is room"
             ) from error
@@ -92,6 +96,13 @@ class Journal:
         self._size += written
         if self.broken:
             self.broken = False
+
+    def _untear(self) -> None:
+        """Take back what a write left that did not succeed whole."""
+        self._torn = True
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self._size)
+            self._torn = False
 
     def probe(self) -> bool:
         """Try to write again after a failure, at most four times a second; True if the journal works."""

@@ -31,14 +31,31 @@ def rate(usage: Usage, price: Price, *, at_ms: int, service_tier: str = "default
     Rounds half to even once, on the total.
     Raises: UnpricedDimension if usage or the service tier has a dimension the price lacks.
     """
+    if service_tier == "default" and not _is_unusual(usage):
+        amount = rate_plain(
+            price,
+            usage.input_tokens,
+            usage.cache_read_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+        )
+        if amount is not None:
+            return amount
+    return _rate_closely(usage, price, at_ms=at_ms, service_tier=service_tier)
+
+
+def rate_plain(
+    price: Price, input_tokens: int, cache_read_tokens: int, output_tokens: int, reasoning_tokens: int = 0
+) -> int | None:
+    """`rate` of the usual vector at the default tier, in nano-units; None where the price has tiers or windows."""
     simple = price.simple
-    if simple is None or service_tier != "default" or _is_unusual(usage):
-        return _rate_closely(usage, price, at_ms=at_ms, service_tier=service_tier)
+    if simple is None:
+        return None
     amount, rest = divmod(
-        usage.input_tokens * simple[0]
-        + usage.cache_read_tokens * simple[1]
-        + usage.output_tokens * simple[2]
-        + usage.reasoning_tokens * simple[3]
+        input_tokens * simple[0]
+        + cache_read_tokens * simple[1]
+        + output_tokens * simple[2]
+        + reasoning_tokens * simple[3]
         + simple[4],
         PER,
     )

@@ -113,6 +113,44 @@ _object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
+def check_answer(head: ResponseHead, body: bytes, mender: Mender | None) -> None:
+    """Raises: UpstreamLost for an error that another deployment may not have, HubError for any other (`body` says
+    which), UpstreamError for a page or a coding that nobody asked for."""
+    if not 200 <= head.status < 300:
+        error = (
+            from_upstream(head.status, body, head.headers)
+            if mender is None
+            else mender.error(head.status, body)
+        )
+        if head.status >= 500 or head.status == 429:
+            raise UpstreamLost(error, untouched=True)
+        raise error
+    headers = head.headers
+    coded = headers.get(b"content-encoding", b"identity") != b"identity"
+    if coded or headers.get(b"content-type", b"").startswith(b"text/html"):
+        raise UpstreamError("The upstream answered with a page or in a coding that nobody asked for.")
+
+
+def plain_answer(body: bytes) -> tuple[int, int, int, str] | None:
+    """Uncached input, cached input, output and finish reason of the usual answer; None: look closer."""
+    try:
+        envelope = _envelope(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    counts, choices = envelope.usage, envelope.choices
+    if counts is None or envelope.error or envelope.timings is not None or not choices:
+        return None
+    cached = _usual(counts)
+    if cached is None:
+        return None
+    return (
+        counts.prompt_tokens - cached,
+        cached,
+        counts.completion_tokens,
+        choices[-1].finish_reason or "stop",
+    )
+
+
 def read_answer(body: bytes, meter: Meter, mender: Mender | None) -> bytes:
     """Counts into `meter`; the body as the client gets it.
 
@@ -145,19 +183,25 @@ def read_answer(body: bytes, meter: Meter, mender: Mender | None) -> bytes:
 
 def _see_counts(counts: _Counts, meter: Meter) -> None:
     """The usual case by hand; anything else by the dialect's own reader."""
-    into, out = counts.prompt_tokens_details, counts.completion_tokens_details
-    cached = (into.cached_tokens if into is not None else counts.prompt_cache_hit_tokens) or 0
-    odd = counts.prompt_tokens < cached or cached < 0 or counts.completion_tokens < 0
-    odd = odd or counts.prompt_tokens >= COUNT_MAX or counts.completion_tokens >= COUNT_MAX
-    odd = odd or (
-        into is not None and bool(into.cache_write_tokens or into.audio_tokens or into.image_tokens)
-    )
-    odd = odd or (out is not None and bool(out.reasoning_tokens or out.audio_tokens or out.image_tokens))
-    if odd:
+    cached = _usual(counts)
+    if cached is None:
         meter.see_usage(msgspec.to_builtins(counts))
         return
     meter.usage = Usage(counts.prompt_tokens - cached, cached, 0, 0, counts.completion_tokens)
     meter.counted_output = counts.completion_tokens
+
+
+def _usual(counts: _Counts) -> int | None:
+    """Cached input of counts that have nothing but input, cached input and output; None for any other."""
+    into, out = counts.prompt_tokens_details, counts.completion_tokens_details
+    cached = (into.cached_tokens if into is not None else counts.prompt_cache_hit_tokens) or 0
+    if not (0 <= cached <= counts.prompt_tokens < COUNT_MAX and 0 <= counts.completion_tokens < COUNT_MAX):
+        return None
+    if into is not None and (into.cache_write_tokens or into.audio_tokens or into.image_tokens):
+        return None
+    if out is not None and (out.reasoning_tokens or out.audio_tokens or out.image_tokens):
+        return None
+    return cached
 
 
 def _read_loosely(body: bytes, meter: Meter) -> None:

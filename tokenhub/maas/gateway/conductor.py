@@ -28,8 +28,8 @@ from tokenhub.maas.gateway.admission import (
     learn,
     unavailable,
 )
-from tokenhub.maas.gateway.answer import Collector, UpstreamLost, read_answer
-from tokenhub.maas.gateway.errors import ClientGone, from_upstream
+from tokenhub.maas.gateway.answer import Collector, UpstreamLost, check_answer, read_answer
+from tokenhub.maas.gateway.errors import ClientGone
 from tokenhub.maas.gateway.event_relay import EventRelay
 from tokenhub.maas.gateway.exchange import JSON, Exchange, header_block
 from tokenhub.maas.gateway.meter import Meter
@@ -39,7 +39,7 @@ from tokenhub.maas.gateway.request import UPSTREAM_PATH, Endpoint, ParsedRequest
 from tokenhub.maas.gateway.sizing import CONTEXT_UNKNOWN_TOKENS, size
 from tokenhub.maas.gateway.snapshot import KeyRoute
 from tokenhub.maas.gateway.strand import Strand
-from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
+from tokenhub.maas.gateway.upstream import UpstreamConnection
 from tokenhub.maas.gateway.upstream_adapter import PreparedRequest
 from tokenhub.maas.gateway.validation import parse_request
 
@@ -105,7 +105,7 @@ async def _serve(
 ) -> None:
     """Route, hold, run, capture."""
     keeper, clerk, at_ms = server.keeper, server.clerk, exchange.started_ms
-    route = keeper.route(principal, request) or keeper.add_route(
+    route = keeper.route(principal, request.model, request.endpoint) or keeper.add_route(
         principal, request, check_access(principal, request, keeper.current)
     )
     deployment = server.router.choose(route.deployments, now_s=server.timers.now)
@@ -219,12 +219,8 @@ async def _attempt(job: _Job, deployment: Deployment) -> None:
                 # A kept connection that the upstream had closed meanwhile: once more, on a new one.
                 collector = Collector(early=prepared.stream)
                 connection = await _connect(job, deployment)
-        if not 200 <= head.status < 300:
-            raise _refusal(head, await collector.whole, prepared)
-        kind = head.headers.get(b"content-type", b"")
-        if kind.startswith(b"text/html") or head.headers.get(b"content-encoding", b"identity") != b"identity":
-            raise UpstreamError("The upstream answered with a page or in a coding that nobody asked for.")
-        if prepared.stream and b"json" not in kind:
+        check_answer(head, b"" if 200 <= head.status < 300 else await collector.whole, prepared.mender)
+        if prepared.stream and b"json" not in head.headers.get(b"content-type", b""):
             await _stream(job, connection, prepared)
         else:
             await _whole(job, collector, prepared)
@@ -259,16 +255,6 @@ def _send(
     times, path = deployment.timeouts, UPSTREAM_PATH[job.request.endpoint]
     head = job.server.upstream_head(deployment, path, job.request.request_id, len(prepared.body))
     connection.send(head + prepared.body, collector, first_s=times.first_token_s, idle_s=times.idle_s)
-
-
-def _refusal(head: ResponseHead, body: bytes, prepared: PreparedRequest) -> Exception:
-    """An upstream's error answer. One that another deployment may not have is `UpstreamLost`."""
-    error = (
-        from_upstream(head.status, body, head.headers)
-        if prepared.mender is None
-        else prepared.mender.error(head.status, body)
-    )
-    return UpstreamLost(error, untouched=True) if head.status >= 500 or head.status == 429 else error
 
 
 async def _whole(job: _Job, collector: Collector, prepared: PreparedRequest) -> None:

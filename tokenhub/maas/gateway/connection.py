@@ -23,6 +23,7 @@ from tokenhub.maas.gateway.errors import (
 from tokenhub.maas.gateway.exchange import Exchange
 
 if TYPE_CHECKING:
+    from tokenhub.maas.gateway.fast_path import FastRequest, KnownHead
     from tokenhub.maas.gateway.server import GatewayServer
 
 HEAD_BYTES_MAX = 64 * 1024
@@ -40,10 +41,12 @@ class ClientConnection(asyncio.Protocol):
     """One accepted socket."""
 
     __slots__ = (
+        "_awaited",
         "_backlog",
         "_body_wire",
         "_exchange",
         "_fault",
+        "_fresh",
         "_head_wire",
         "_in_head",
         "_lingering",
@@ -54,10 +57,12 @@ class ClientConnection(asyncio.Protocol):
         "closed",
         "closing",
         "deadline",
+        "fast",
         "header_list",
         "peer",
         "server",
         "transport",
+        "unknown_head",
     )
 
     def __init__(self, server: "GatewayServer") -> None:
@@ -70,12 +75,18 @@ class ClientConnection(asyncio.Protocol):
         """Nothing more is read."""
         self.peer = ""
         self.header_list: list[tuple[bytes, bytes]] = []
+        self.fast: FastRequest | None = None
+        """The request that is on its way by the fast path; nothing else is in work then."""
+        self.unknown_head: bytes | None = None
+        """The head in the parser, as the fast path would know it."""
+        self._awaited: tuple[KnownHead, bytes, int] | None = None  # a known head whose body is to come
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
         self._exchange: Exchange | None = None  # being received
         self._fault: HubError | None = None
         self._target = b""
         self._backlog = b""
+        self._fresh = b""  # the start of a request, until the turn's work begins
         self._in_head = False
         self._head_wire = 0
         self._body_wire = 0
@@ -100,6 +111,8 @@ class ClientConnection(asyncio.Protocol):
         self.closed = self.closing = True
         self.server.timers.forget(self)
         self.server.lost(self)
+        if self.fast is not None:
+            self.fast.cancel()
         receiving, self._exchange = self._exchange, None
         waiting = list(self._queue)
         self._queue.clear()
@@ -118,10 +131,31 @@ class ClientConnection(asyncio.Protocol):
         """Bytes from the client."""
         if self.closing:
             return
-        if self._backlog or (self._queue and self._queue[0].body_complete):
+        if self.fast is not None or self._backlog or (self._queue and self._queue[0].body_complete):
             self._backlog += data
             if len(self._backlog) > BACKLOG_BYTES_MAX and self.transport is not None:
                 self.transport.pause_reading()
+            return
+        if self._exchange is not None or self._in_head or self._queue:
+            self._feed(data)
+        elif self._fresh:
+            self._fresh += data
+        else:
+            self._fresh = data
+            self.server.turn.soon(self._begin)
+
+    def _begin(self) -> None:
+        """A request starts with what came in this turn (or its body came, if its head was known)."""
+        data, self._fresh = self._fresh, b""
+        if self.closing:
+            return
+        if self._awaited is not None:
+            known, head, length = self._awaited
+            self._awaited = None
+            data = head + data
+            if len(data) == length and self.server.fast_path.run(self, known, data, len(head)):
+                return
+        elif self.server.fast_path.take(self, data):
             return
         self._feed(data)
 
@@ -146,6 +180,10 @@ class ClientConnection(asyncio.Protocol):
 
     def on_deadline(self) -> None:
         """Too slow."""
+        if self._awaited is not None:
+            _, head, _ = self._awaited
+            self._awaited = None
+            self._feed(head)
         if self._write_paused or self._lingering:
             self.abort()
         elif self._queue and not self._queue[0].body_complete:
@@ -204,12 +242,49 @@ class ClientConnection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """No request is being received or answered."""
-        return not self._queue and self._exchange is None and not self._in_head
+        return (
+            not self._queue
+            and self.fast is None
+            and self._awaited is None
+            and not self._fresh
+            and self._exchange is None
+            and not self._in_head
+        )
 
     @property
     def write_paused(self) -> bool:
         """The client does not keep up."""
         return self._write_paused
+
+    def expect_body(self, known: "KnownHead", head: bytes, length: int) -> None:
+        """A known head came alone; its body of `length` bytes is to follow."""
+        self._awaited = (known, head, len(head) + length)
+        self._set_deadline(self.server.settings.body_timeout_s)
+
+    def long_way(self, data: bytes) -> None:
+        """The request `data` that was on the fast path goes through the parser after all."""
+        self.fast = None
+        self._feed(data)
+
+    def adopt(self, exchange: Exchange) -> None:
+        """An unusual answer to the request on the fast path is given as an exchange's."""
+        self.fast = None
+        self._queue.append(exchange)
+
+    def fast_answer(self, answer: bytes) -> None:
+        """The whole answer to the request on the fast path."""
+        self.fast = None
+        server = self.server
+        if self.transport is not None:
+            self.transport.write(answer)
+        server.metrics.answered(200)
+        if server.draining:
+            self.close()
+            return
+        if not self._write_paused:
+            self.deadline = server.timers.now + server.settings.idle_timeout_s
+        if self._backlog:
+            server.loop.call_soon(self._next)
 
     def exchange_done(self, exchange: Exchange) -> None:
         """Its answer is complete: on to the next request."""
@@ -312,6 +387,9 @@ class ClientConnection(asyncio.Protocol):
             self._stop(fault)
         self._exchange = exchange
         self._queue.append(exchange)
+        head, self.unknown_head = self.unknown_head, None
+        if head is not None:
+            self.server.fast_path.learn(head, exchange)
         if exchange.streamed_body:
             if self._queue[0] is exchange:
                 self._start(exchange)

@@ -218,7 +218,7 @@ class Meter:
             amount_nano = rate(usage, price, at_ms=started_ms, service_tier=self.service_tier)
         except UnpricedDimension:
             usage, amount_nano = self._plainly(usage)
-        event = self.route.usage_event(request, self.deployment)
+        event = self.route.usage_event(self.deployment)
         event.request_id = request.request_id
         event.at_ms = at_ms
         event.service_tier = self.service_tier

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from tokenhub.kernel.errors import Unavailable, UpstreamError, UpstreamTimeout
 from tokenhub.maas.gateway.timers import Timers
+from tokenhub.maas.gateway.turn import Turn
 from tokenhub.maas.gateway.upstream import UpstreamConnection
 
 IDLE_MAX = 256
@@ -92,8 +93,9 @@ class Origin:
 class UpstreamPool:
     """All origins of a process."""
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, turn: Turn) -> None:
         self.timers = timers
+        self.turn = turn
         self.closed = False
         self._origins: dict[str, Origin] = {}
         self._ssl: ssl.SSLContext | None = None

@@ -24,6 +24,7 @@ from tokenhub.maas.gateway.conductor import conduct
 from tokenhub.maas.gateway.connection import ClientConnection
 from tokenhub.maas.gateway.errors import MethodNotAllowed, allow, error_body
 from tokenhub.maas.gateway.exchange import STATUS_LINE, Exchange
+from tokenhub.maas.gateway.fast_path import FastPath
 from tokenhub.maas.gateway.idempotency import Idempotency
 from tokenhub.maas.gateway.metrics import Metrics
 from tokenhub.maas.gateway.pool import UpstreamPool
@@ -34,6 +35,7 @@ from tokenhub.maas.gateway.request_ids import RequestIds
 from tokenhub.maas.gateway.snapshot import SnapshotKeeper
 from tokenhub.maas.gateway.strand import Strand
 from tokenhub.maas.gateway.timers import Timers
+from tokenhub.maas.gateway.turn import Turn
 from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter, PromptCounter, UpstreamAdapter
 from tokenhub.maas.routing.choice import Router
 
@@ -72,7 +74,8 @@ class GatewayServer:
         self.draining = False
         self.date_header = b""
         self.timers = Timers(loop)
-        self.pool = UpstreamPool(self.timers)
+        self.turn = Turn(loop)
+        self.pool = UpstreamPool(self.timers, self.turn)
         self.router = Router()
         self.clerk = Clerk(database, settings, owner_name=f"gateway-{index}", loop=loop)
         self.keeper = SnapshotKeeper(database, self.clerk)
@@ -83,7 +86,9 @@ class GatewayServer:
         self._adapters = adapters
         self._conforming = ConformingAdapter()
         self._heads: dict[tuple[str, bytes], bytes] = {}
-        self._ids = RequestIds()
+        self.request_ids = RequestIds()
+        self.fast_path = FastPath(self)
+        self.turn.after = self.fast_path.flush
         self._second: asyncio.TimerHandle | None = None
 
     # -- life -----------------------------------------------------------------------------------------------
@@ -134,7 +139,7 @@ class GatewayServer:
                 b"%bx-request-id: %b\r\ncontent-length: %d\r\n%b%b%b"
                 % (
                     STATUS_LINE[503],
-                    self._ids.next(now_ms()).encode(),
+                    self.request_ids.next(now_ms()).encode(),
                     len(body),
                     head,
                     self.date_header,
@@ -170,7 +175,7 @@ class GatewayServer:
         theirs = exchange.headers.get(b"x-client-request-id")
         if theirs is not None and len(theirs) <= CLIENT_REQUEST_ID_MAX:
             exchange.echo = b"x-client-request-id: %b\r\n" % theirs
-        return self._ids.next(at_ms)
+        return self.request_ids.next(at_ms)
 
     def classify(self, exchange: Exchange) -> None:
         """Whether the body is taken whole or passed on as it comes, and how large it may be."""
@@ -217,6 +222,11 @@ class GatewayServer:
 
     def upstream_head(self, deployment: Deployment, path: bytes, request_id: str, length: int) -> bytes:
         """Request head for an upstream, up to and with the empty line."""
+        start = self.upstream_start(deployment, path)
+        return b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (start, request_id.encode(), length)
+
+    def upstream_start(self, deployment: Deployment, path: bytes) -> bytes:
+        """The part of it that is the same for every request."""
         key = (deployment.base_url + deployment.api_key, path)
         fixed = self._heads.get(key)
         if fixed is None:
@@ -228,7 +238,7 @@ class GatewayServer:
                 b"POST %b%b HTTP/1.1\r\nhost: %b\r\n%bcontent-type: application/json\r\naccept: */*\r\nuser-agent: tokenhub\r\n"
                 % (origin.path, path, origin.host_header, authorization.encode())
             )
-        return b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (fixed, request_id.encode(), length)
+        return fixed
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from tokenhub.ledger.types import Need
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.prompt_bounds import TEMPLATE_TOKENS
 from tokenhub.maas.gateway.request import ParsedRequest
+from tokenhub.maas.gateway.schema import CommonChat
 from tokenhub.pricing.price import Price
 from tokenhub.pricing.rating import bound
 
@@ -97,6 +98,18 @@ def size(request: ParsedRequest, deployment: Deployment, price: Price, *, at_ms:
     return HoldSize(
         price, at_ms, service_tier(request), prompt, output, request.max_tokens is not None, request.choices
     )
+
+
+def plain_need(
+    asked: CommonChat, body_bytes: int, deployment: Deployment, price: Price, *, at_ms: int
+) -> Need:
+    """What `size(...).wanted()` says of a plain request: no images, no service tier, one output limit at most."""
+    context, choices = deployment.context_tokens or CONTEXT_UNKNOWN_TOKENS, asked.n or 1
+    limit = asked.max_tokens or asked.max_completion_tokens or context
+    prompt = min(body_bytes + TEMPLATE_TOKENS, context * choices)
+    output = min(limit, context) * choices
+    money = bound(price, input_tokens=prompt, output_tokens=output, at_ms=at_ms)
+    return Need(prompt + output, 1, money, 1)
 
 
 def with_exact_prompt(bounds: HoldSize, prompt_tokens: int, deployment: Deployment) -> HoldSize:

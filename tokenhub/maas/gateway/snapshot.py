@@ -6,8 +6,8 @@ is refused. The request path itself never waits for SQL.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,10 +24,13 @@ from tokenhub.kernel.clock import now_ms
 from tokenhub.maas.deployments.store import load_deployments
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.exchange import header_block
-from tokenhub.maas.gateway.request import ParsedRequest
+from tokenhub.maas.gateway.request import Endpoint, ParsedRequest
 from tokenhub.metering.types import UsageEvent
 from tokenhub.pricing.price import ZERO_PRICE, Price
 from tokenhub.pricing.store import load_prices
+
+if TYPE_CHECKING:
+    from tokenhub.maas.gateway.fast_path import Lane
 
 POLL_S = 0.4
 _log = structlog.get_logger()
@@ -79,10 +82,15 @@ def load_revisions(database: Database) -> tuple[int, int]:
 class KeyRoute:
     """What every request of one key for one model and endpoint shares, until the next snapshot."""
 
-    __slots__ = ("_block", "_events", "_headers", "deployments", "path", "principal")
+    __slots__ = ("_block", "_events", "_headers", "deployments", "endpoint", "lanes", "path", "principal")
 
-    def __init__(self, principal: Principal, path: Path, deployments: Sequence[Deployment]) -> None:
+    def __init__(
+        self, principal: Principal, path: Path, deployments: Sequence[Deployment], endpoint: Endpoint
+    ) -> None:
         self.principal = principal
+        self.endpoint: Endpoint = endpoint
+        self.lanes: dict[str, Lane] = {}
+        """The fast path's, by deployment."""
         self.path = path
         self.deployments = deployments
         self._headers: list[tuple[bytes, bytes]] = []
@@ -96,7 +104,7 @@ class KeyRoute:
             self._headers, self._block = headers, header_block(headers)
         return self._block
 
-    def usage_event(self, request: ParsedRequest, deployment: Deployment) -> UsageEvent:
+    def usage_event(self, deployment: Deployment) -> UsageEvent:
         """A fresh event with everything that is the same for all requests of this route."""
         base = self._events.get(deployment.id)
         if base is None:
@@ -110,12 +118,12 @@ class KeyRoute:
                 user_id=principal.user_id,
                 key_id=principal.key_id,
                 app=principal.app,
-                model=request.model,
+                model=deployment.model,
                 deployment_id=deployment.id,
                 engine_boot=deployment.engine_boot,
-                endpoint=request.endpoint,
+                endpoint=self.endpoint,
             )
-        return copy(base)
+        return base.__copy__()
 
 
 @dataclass(slots=True)
@@ -145,16 +153,16 @@ class SnapshotKeeper:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
 
-    def route(self, principal: Principal, request: ParsedRequest) -> KeyRoute | None:
+    def route(self, principal: Principal, model: str, endpoint: Endpoint) -> KeyRoute | None:
         """The route if it is known."""
-        return self._routes.get((principal.key_id, request.model, request.endpoint))
+        return self._routes.get((principal.key_id, model, endpoint))
 
     def add_route(
         self, principal: Principal, request: ParsedRequest, deployments: Sequence[Deployment]
     ) -> KeyRoute:
         """A route that was found to be allowed."""
         path = self.path(principal, request.model)
-        route = KeyRoute(principal, path, deployments)
+        route = KeyRoute(principal, path, deployments, request.endpoint)
         self._routes[principal.key_id, request.model, request.endpoint] = route
         return route
 

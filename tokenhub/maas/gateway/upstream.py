@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX = 64 * 1024
 WRITE_HIGH_WATER = 256 * 1024
 _FIELD = re.compile(rb"\r\n([^:\r\n\x00]+):[ \t]*([^\r\n\x00]*)")
+_UNPLAIN = re.compile(rb"\r\n(?:transfer-encoding|content-encoding|connection: ?close|connection:.*close)")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\Z")
 _CHUNK_LINE_MAX = 1024
@@ -75,11 +76,13 @@ class UpstreamConnection(asyncio.Protocol):
         "_chunked",
         "_close_after",
         "_consumer",
+        "_first_s",
+        "_fresh",
         "_head_only",
         "_idle_s",
         "_in_head",
         "_left",
-        "_timeout_text",
+        "_on_whole",
         "_touched",
         "closed",
         "deadline",
@@ -102,7 +105,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.throttle: Callable[[bool], None] | None = None
         """Told True while the upstream does not take more of a streamed request body."""
         self._consumer: UpstreamConsumer | None = None
+        self._on_whole: Callable[[bytes], None] | None = None
         self._buffer = b""
+        self._fresh = b""  # the start of an answer, until the turn's work begins
         self._in_head = True
         self._chunked = False
         self._left = 0  # bytes of the body or of the present chunk; -1: until the connection closes
@@ -110,7 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._close_after = False
         self._head_only = False
         self._idle_s = 60.0
-        self._timeout_text = ""
+        self._first_s = 60.0
 
     # -- use ------------------------------------------------------------------------------------------------
 
@@ -122,22 +127,27 @@ class UpstreamConnection(asyncio.Protocol):
         first_s: float,
         idle_s: float,
         head_only: bool = False,
+        on_whole: Callable[[bytes], None] | None = None,
     ) -> None:
-        """Send a whole request. `first_s`: time to the first byte of the answer; `idle_s`: between any two."""
+        """Send a whole request. `first_s`: time to the first byte of the answer; `idle_s`: between any two.
+
+        on_whole: takes the body of a plain 200 that comes in one block, instead of all the consumer's calls.
+        """
         self.expect(consumer, first_s=first_s, idle_s=idle_s, head_only=head_only)
+        self._on_whole = on_whole
         self.write(data)
 
     def expect(
         self, consumer: UpstreamConsumer, *, first_s: float, idle_s: float, head_only: bool = False
     ) -> None:
         """Give the coming answer to `consumer`; the request is written by the caller."""
-        self._consumer = consumer
+        self._consumer, self._on_whole = consumer, None
         self.turn += 1
         self._in_head, self._touched, self._close_after = True, False, False
         self._head_only = head_only
-        self._buffer = b""
+        self._buffer = self._fresh = b""
         self._idle_s = idle_s
-        self._timeout_text = f"No answer from the upstream within {first_s:g} s."
+        self._first_s = first_s
         self._arm(first_s)
 
     def write(self, data: bytes) -> None:
@@ -202,6 +212,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Closed by the upstream, by an error, or by us."""
+        self._begin()
         self.closed = True
         self.origin.pool.timers.forget(self)
         self.origin.forget(self)
@@ -221,17 +232,35 @@ class UpstreamConnection(asyncio.Protocol):
         consumer = self._consumer
         self.abort()
         if consumer is not None:
-            consumer.on_lost(UpstreamTimeout(self._timeout_text), untouched=False)
+            text = (
+                f"The upstream paused for more than {self._idle_s:g} s."
+                if self._touched
+                else f"No answer from the upstream within {self._first_s:g} s."
+            )
+            consumer.on_lost(UpstreamTimeout(text), untouched=False)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer."""
         if self._consumer is None:
             self.abort()  # nobody asked: an answer out of turn
             return
-        if not self._touched:
-            self._touched = True
-            self._timeout_text = f"The upstream paused for more than {self._idle_s:g} s."
+        self._touched = True
         self.deadline = self.origin.pool.timers.now + self._idle_s
+        if self._on_whole is None:
+            self._parse(data)
+        elif self._fresh:
+            self._fresh += data
+        else:
+            self._fresh = data
+            self.origin.pool.turn.soon(self._begin)
+
+    def _begin(self) -> None:
+        """The start of an answer that may be whole."""
+        data, self._fresh = self._fresh, b""
+        if data and self._consumer is not None:
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         try:
             if self._in_head:
                 self._head(data)
@@ -264,6 +293,12 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._buffer = b""
         raw, rest = data[:end], data[end + 4 :]
+        whole, self._on_whole = self._on_whole, None
+        if whole is not None and self._is_whole(raw, len(rest)):
+            self._in_head, self._close_after = False, False
+            self._release(clean=True)
+            whole(rest)
+            return
         match = _STATUS.match(raw)
         if match is None:
             raise _Malformed("no status line")
@@ -285,6 +320,18 @@ class UpstreamConnection(asyncio.Protocol):
             self._end(clean=not rest)
         elif rest:
             (self._chunks if self._chunked else self._plain)(rest)
+
+    def _is_whole(self, raw: bytes, size: int) -> bool:
+        """A plain 200 with JSON of `size` bytes on a connection that stays: nothing in this head needs a closer look."""
+        if not raw.startswith(b"HTTP/1.1 200 "):
+            return False
+        low = raw.lower()
+        return (
+            b"\r\ncontent-length: %d\r\n" % size in low + b"\r\n"
+            and b"\r\ncontent-type: application/json" in low
+            and low.count(b"\r\ncontent-length") == 1
+            and not _UNPLAIN.search(low)
+        )
 
     def _frame(self, head: ResponseHead) -> None:
         headers = head.headers
@@ -383,7 +430,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = rest
 
     def _end(self, *, clean: bool) -> None:
-        consumer, self._consumer = self._consumer, None
+        consumer = self._consumer
+        assert consumer is not None
+        self._release(clean=clean)
+        consumer.on_end()
+
+    def _release(self, *, clean: bool) -> None:
+        self._consumer = None
         self.deadline = 0.0
         self.throttle = None
         if self.transport is not None and not self.closed:
@@ -393,8 +446,6 @@ class UpstreamConnection(asyncio.Protocol):
             self.origin.release(self)
         else:
             self.abort()
-        assert consumer is not None
-        consumer.on_end()
 
     def _arm(self, seconds: float) -> None:
         self.deadline = self.origin.pool.timers.now + seconds

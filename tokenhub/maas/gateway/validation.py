@@ -16,7 +16,7 @@ from tokenhub.maas.gateway.schema import COMMON_CHAT, ChatCompletion, CommonChat
 
 DEPTH_MAX = 128
 _BRACKETS_FREE = DEPTH_MAX
-_REPEATS_CHECKED_BYTES = 32 * 1024
+PLAIN_BYTES_MAX = 32 * 1024
 """Larger bodies are not searched for repeated names; the last value counts, in our check and upstream alike."""
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -63,9 +63,38 @@ def parse_request(endpoint: Endpoint, body: bytes, *, request_id: str) -> Parsed
     return request
 
 
+def plain_chat(body: bytes) -> tuple[CommonChat, dict[str, msgspec.Raw]] | None:
+    """A plain chat request, checked as `parse_request` checks it: no stream, no tools, no images, nothing odd.
+
+    None: it is something else, or malformed; `parse_request` says what.
+    """
+    if len(body) > PLAIN_BYTES_MAX or body.count(b"[") + body.count(b"{") > _BRACKETS_FREE:
+        return None
+    if b'"image_url"' in body or (b"\\u00" in body and _ESCAPED_NAME.search(body)):
+        return None
+    try:
+        if not body.isascii():
+            body.decode()
+        fields, asked = _fields(body), _common_chat(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        return None
+    if asked.stream or asked.stream_options is not None or asked.tools is not None:
+        return None
+    if asked.tool_choice is not None or (
+        asked.max_tokens is not None and asked.max_completion_tokens is not None
+    ):
+        return None
+    quoted_names, count = _QUOTED_NAMES, body.count
+    for name in fields:
+        quoted = quoted_names.get(name)
+        if quoted is None or count(quoted) > 1:
+            return None
+    return asked, fields
+
+
 def _read(endpoint: Endpoint, body: bytes, request_id: str) -> ParsedRequest:
     fields = _fields(body)
-    if len(body) <= _REPEATS_CHECKED_BYTES:
+    if len(body) <= PLAIN_BYTES_MAX:
         _refuse_repeats(body, fields)
     match endpoint:
         case "chat.completions":

@@ -1,0 +1,409 @@
+"""The short way of the request that most of a gateway's load consists of.
+
+A plain chat completion (no stream, far from every cap, on an upstream that keeps to the API and has a connection
+waiting) needs no coroutine, no exchange and no header by header parsing: a head whose bytes were parsed before is
+known whole, whatever its `Content-Length` says. Everything else, and everything unusual that happens on the way,
+takes the long way through `conductor`, which decides the same questions with the same functions (ADR 0005).
+
+    take: head known → body plain → route → hold → upstream
+    on_whole: usage → rate → capture (journal) → answer
+"""
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tokenhub.clearing.cells import Hold
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.errors import HubError, UpstreamError
+from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.admission import credential, find_principal
+from tokenhub.maas.gateway.answer import (
+    ANSWER_BYTES_MAX,
+    UpstreamLost,
+    check_answer,
+    plain_answer,
+    read_answer,
+)
+from tokenhub.maas.gateway.exchange import JSON, STATUS_LINE, Exchange
+from tokenhub.maas.gateway.meter import Meter
+from tokenhub.maas.gateway.pool import Origin
+from tokenhub.maas.gateway.request import UPSTREAM_PATH
+from tokenhub.maas.gateway.sizing import plain_need
+from tokenhub.maas.gateway.snapshot import KeyRoute, Snapshot
+from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
+from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter
+from tokenhub.maas.gateway.validation import PLAIN_BYTES_MAX, parse_request, plain_chat
+from tokenhub.metering.types import UsageEvent
+from tokenhub.pricing.price import Price
+from tokenhub.pricing.rating import rate_plain
+
+if TYPE_CHECKING:
+    from tokenhub.maas.gateway.connection import ClientConnection
+    from tokenhub.maas.gateway.server import GatewayServer
+
+PATH = b"/v1/chat/completions"
+HEAD_BYTES_MAX = 4096
+HEADS_MAX = 4096
+"""Known heads kept; then all are forgotten and learned again."""
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,8})\r\n")
+_LONG_WAY = (b"expect", b"idempotency-key", b"x-client-request-id", b"transfer-encoding", b"upgrade")
+_OK = STATUS_LINE[200] + JSON
+PARTS_MAX = 256
+"""Parts of an answer that are kept apart before they are joined and measured."""
+_PLAIN_HEAD = ResponseHead(200, {}, b"")
+_encode = msgspec.json.Encoder().encode
+
+
+class KnownHead:
+    """A request head that the parser has accepted, without the digits of its length."""
+
+    __slots__ = ("principal", "routes", "secret", "snapshot")
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
+        self.snapshot: Snapshot | None = None
+        self.principal: Principal | None = None
+        self.routes: dict[str, KeyRoute] = {}
+        """By model, of `snapshot`."""
+
+
+class Lane:
+    """What all requests of one route to one deployment share."""
+
+    __slots__ = ("deployment", "event", "head", "model", "origin")
+
+    def __init__(self, route: KeyRoute, deployment: Deployment, origin: Origin, head: bytes) -> None:
+        self.deployment = deployment
+        self.origin = origin
+        self.head = head
+        self.model = msgspec.Raw(_encode(deployment.upstream_model))
+        self.event = route.usage_event(deployment)
+        """A copy of it is completed for each request."""
+        self.event.source = "engine" if deployment.own_engine else "provider"
+
+
+class FastPath:
+    """The known heads of one gateway, and the decision whether a request may go this way."""
+
+    __slots__ = ("_answered", "_charges", "_heads", "_server")
+
+    def __init__(self, server: "GatewayServer") -> None:
+        self._server = server
+        self._charges: list[tuple[Hold, UsageEvent, int]] = []
+        self._answered: list[tuple[FastRequest, bytes]] = []
+        self._heads: dict[bytes, KnownHead] = {}
+
+    def take(self, connection: "ClientConnection", data: bytes) -> bool:
+        """The first bytes of a request on an idle connection. False: nothing was done, parse them."""
+        end = data.find(b"\r\n\r\n")
+        found = _LENGTH.search(data, 0, end + 2) if 0 < end <= HEAD_BYTES_MAX else None
+        if found is None:
+            return False
+        start, stop = found.span(1)
+        key = data[:start] + data[stop:end]
+        known = self._heads.get(key)
+        if known is None:
+            connection.unknown_head = key
+            return False
+        length, size = int(data[start:stop]), len(data) - end - 4
+        if size == length:
+            return self.run(connection, known, data, end + 4)
+        if size or length > PLAIN_BYTES_MAX:
+            return False
+        connection.expect_body(known, data, length)
+        return True
+
+    def learn(self, key: bytes, exchange: Exchange) -> None:
+        """The parser has accepted this head (`key`): know it from now on, if its kind may go this way."""
+        headers = exchange.headers
+        secret = credential(headers)
+        if (
+            secret is None
+            or exchange.principal is None
+            or exchange.target != PATH
+            or exchange.method != b"POST"
+            or not (exchange.http11 and exchange.keep_alive)
+            or b"content-length" not in headers
+            or len(headers) != len(exchange.header_list)
+            or any(name in headers for name in _LONG_WAY)
+            or key.count(b"\n") != len(headers)  # a line a header, the last one's end cut off
+            or key.count(b"\r\n") != len(headers)
+        ):
+            return
+        if len(self._heads) >= HEADS_MAX:
+            self._heads.clear()
+        self._heads[key] = KnownHead(secret)
+
+    def run(self, connection: "ClientConnection", known: KnownHead, data: bytes, start: int) -> bool:
+        """A whole request whose body begins at `start`. False: nothing was done, parse it."""
+        server = self._server
+        snapshot = server.keeper.current
+        if known.snapshot is not snapshot:
+            known.snapshot, known.routes = snapshot, {}
+            known.principal = find_principal(snapshot, known.secret)
+        principal, body = known.principal, data[start:]
+        at_ms = time.time_ns() // 1_000_000
+        if (
+            principal is None
+            or server.draining
+            or (principal.expires_at_ms is not None and principal.expires_at_ms <= at_ms)
+        ):
+            return False
+        plain = plain_chat(body)
+        if plain is None:
+            return False
+        asked, fields = plain
+        model = asked.model
+        route = known.routes.get(model)
+        if route is None:
+            route = server.keeper.route(principal, model, "chat.completions")
+            if route is None:
+                return False
+            known.routes[model] = route
+        deployment = server.router.choose(route.deployments, now_s=server.timers.now)
+        if deployment is None:
+            return False
+        lane = route.lanes.get(deployment.id) or self._lane(route, deployment)
+        if lane is None:
+            return False
+        price = snapshot.price_of(model, at_ms)
+        need = plain_need(asked, len(body), deployment, price, at_ms=at_ms)
+        request_id = server.request_ids.next(at_ms)
+        hold = server.clerk.try_authorize(route.path, need, request_id, at_ms)
+        if hold is None:
+            return False
+        upstream = lane.origin.idle()
+        if upstream is None:
+            server.clerk.void(hold)
+            return False
+        fields["model"] = lane.model
+        FastRequest(connection, data, start, at_ms, route, lane, price, hold).send(upstream, _encode(fields))
+        return True
+
+    def finish(self, request: "FastRequest", hold: Hold, event: UsageEvent, tokens: int, body: bytes) -> None:
+        """An answer is there: with the others of this turn it is captured, then sent."""
+        self._charges.append((hold, event, tokens))
+        self._answered.append((request, body))
+
+    def flush(self) -> None:
+        """The end of a turn: one journal write for all answers of it, then the answers."""
+        charges = self._charges
+        if not charges:
+            return
+        answered = self._answered
+        self._charges, self._answered = [], []
+        try:
+            self._server.clerk.capture_all(charges)
+        except HubError as error:
+            for request, _ in answered:
+                request.fail(error)
+            return
+        for (request, body), (_, event, _) in zip(answered, charges, strict=True):
+            request.answer(event, body)
+
+    def _lane(self, route: KeyRoute, deployment: Deployment) -> Lane | None:
+        server = self._server
+        if not isinstance(server.adapter(deployment), ConformingAdapter):
+            return None
+        head = server.upstream_start(deployment, UPSTREAM_PATH["chat.completions"])
+        lane = Lane(route, deployment, server.pool.origin(deployment.base_url), head)
+        route.lanes[deployment.id] = lane
+        return lane
+
+
+class FastRequest:
+    """One request on its way: consumes the upstream's answer, is cancelled with its client."""
+
+    __slots__ = (
+        "_connection",
+        "_data",
+        "_head",
+        "_hold",
+        "_lane",
+        "_parts",
+        "_price",
+        "_route",
+        "_start",
+        "_started_ms",
+        "_upstream",
+    )
+    wants_framed = False
+
+    def __init__(
+        self,
+        connection: "ClientConnection",
+        data: bytes,
+        start: int,
+        started_ms: int,
+        route: KeyRoute,
+        lane: Lane,
+        price: Price,
+        hold: Hold,
+    ) -> None:
+        self._connection = connection
+        self._data = data
+        self._start = start
+        self._started_ms = started_ms
+        self._route = route
+        self._lane = lane
+        self._price = price
+        self._hold = hold
+        self._head: ResponseHead | None = None
+
+    def send(self, upstream: UpstreamConnection, body: bytes) -> None:
+        """Give the request to the upstream. From here on exactly one of `on_whole`, `on_end`, `on_lost` or
+        `cancel` ends it."""
+        connection, lane = self._connection, self._lane
+        connection.fast, connection.deadline = self, 0.0
+        self._upstream = upstream
+        connection.server.router.started(lane.deployment)
+        times = lane.deployment.timeouts
+        upstream.send(
+            b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (lane.head, self._hold.request_id.encode(), len(body), body),
+            self,
+            first_s=times.first_token_s,
+            idle_s=times.idle_s,
+            on_whole=self.on_whole,
+        )
+
+    def cancel(self) -> None:
+        """The client is gone: so is the work for it."""
+        self._upstream.abort(of=self)
+        server = self._connection.server
+        server.router.ended(self._lane.deployment)
+        server.clerk.void(self._hold)
+
+    # -- the upstream's answer ------------------------------------------------------------------------------
+
+    def on_whole(self, body: bytes) -> None:
+        """The whole answer in one block."""
+        connection, lane, hold = self._connection, self._lane, self._hold
+        server = connection.server
+        counts = plain_answer(body)
+        if counts is None:
+            self._closely(_PLAIN_HEAD, body)
+            return
+        fresh, cached, output, finish = counts
+        amount_nano = rate_plain(self._price, fresh, cached, output)
+        if amount_nano is None:
+            self._closely(_PLAIN_HEAD, body)
+            return
+        server.router.ended(lane.deployment)
+        price, at_ms = self._price, time.time_ns() // 1_000_000
+        event: UsageEvent = lane.event.__copy__()
+        event.request_id = hold.request_id
+        event.at_ms = at_ms
+        event.price_version_id = price.version_id
+        event.currency = price.currency
+        event.input_tokens = fresh
+        event.cache_read_tokens = cached
+        event.output_tokens = event.created_tokens = output
+        event.amount_nano = amount_nano
+        event.finish = finish
+        event.latency_ms = event.ttft_ms = at_ms - self._started_ms
+        server.fast_path.finish(self, hold, event, fresh + cached + output, body)
+
+    def answer(self, event: UsageEvent, body: bytes) -> None:
+        """It is in the journal: the client gets it."""
+        server = self._connection.server
+        server.metrics.captured(event)
+        self._connection.fast_answer(
+            b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b"
+            % (
+                _OK,
+                self._route.quota_headers(server.clerk, event.at_ms),
+                len(body),
+                event.request_id.encode(),
+                server.date_header,
+                body,
+            )
+        )
+
+    def fail(self, error: HubError) -> None:
+        """An error answer."""
+        self._exchange().fail(error)
+
+    def on_head(self, head: ResponseHead) -> None:
+        """Status and headers of an answer that comes in parts."""
+        self._head = head
+        self._parts: list[bytes] = []
+
+    def on_data(self, data: bytes) -> None:
+        """A part of the body."""
+        self._parts.append(data)
+        if len(self._parts) > PARTS_MAX:
+            self._parts = [b"".join(self._parts)]
+            if len(self._parts[0]) > ANSWER_BYTES_MAX:
+                raise UpstreamError("The upstream's answer is too large.")
+
+    def on_framed(self, data: bytes, *, last: bool) -> None:
+        """Never: `wants_framed` is false."""
+
+    def on_end(self) -> None:
+        """The body is complete."""
+        assert self._head is not None
+        self._closely(self._head, b"".join(self._parts))
+
+    def on_lost(self, error: HubError, *, untouched: bool) -> None:
+        """The answer is cut. A kept connection that the upstream had closed meanwhile: once more, the long way."""
+        server = self._connection.server
+        server.router.ended(self._lane.deployment)
+        server.clerk.void(self._hold)
+        if untouched:
+            self._connection.long_way(self._data)
+        else:
+            self.fail(error)
+
+    # -- what is not plain ----------------------------------------------------------------------------------
+
+    def _closely(self, head: ResponseHead, body: bytes) -> None:
+        """An answer that is no plain one: an error, odd counts, or none. As the conductor treats it."""
+        server, lane, hold = self._connection.server, self._lane, self._hold
+        server.router.ended(lane.deployment)
+        request = parse_request("chat.completions", self._data[self._start :], request_id=hold.request_id)
+        request.deployment = lane.deployment
+        meter = Meter(
+            server.clerk,
+            hold,
+            self._route,
+            request,
+            lane.deployment,
+            self._price,
+            started_ms=self._started_ms,
+            service_tier="default",
+        )
+        try:
+            check_answer(head, body, None)
+            answer = read_answer(body, meter, None)
+            server.metrics.captured(meter.capture(status=200))
+        except UpstreamLost as lost:
+            server.router.failed(lane.deployment, now_s=server.timers.now)
+            server.clerk.void(hold)
+            if len(self._route.deployments) > 1:
+                self._connection.long_way(self._data)
+            else:
+                self.fail(lost.error)
+        except HubError as error:
+            meter.finish = "error"
+            if meter.received:
+                meter.capture(status=error.status)
+            else:
+                server.clerk.void(hold)
+            self.fail(error)
+        else:
+            headers = JSON + self._route.quota_headers(server.clerk, self._started_ms)
+            self._exchange().respond(200, headers, answer)
+
+    def _exchange(self) -> Exchange:
+        """The same request as the long way knows it, to be answered."""
+        exchange = Exchange(self._connection, PATH)
+        exchange.method = b"POST"
+        exchange.request_id = self._hold.request_id
+        exchange.started_ms = self._started_ms
+        exchange.body_complete = True
+        self._connection.adopt(exchange)
+        return exchange
