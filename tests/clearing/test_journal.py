@@ -14,7 +14,7 @@ def test_replay_takes_captures_and_open_drafts(tmp_path: Path) -> None:
     for tokens in (256, 512):
         journal.checkpoint(an_event("req_open", tokens))
     journal.checkpoint(an_event("req_done", 256))
-    journal.capture(an_event("req_done", 300))
+    journal.capture([an_event("req_done", 300)])
     journal.checkpoint(an_event("req_void", 256))
     journal.void("req_void")
     found = {event.request_id: event.total_tokens for event in replay(tmp_path, "owner_1").events}
@@ -25,8 +25,8 @@ def test_replay_takes_captures_and_open_drafts(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_ignored(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "owner_1", fsync=False)
-    journal.capture(an_event("req_1", 5))
-    journal.capture(an_event("req_2", 6))
+    journal.capture([an_event("req_1", 5)])
+    journal.capture([an_event("req_2", 6)])
     os.truncate(journal.path, journal.path.stat().st_size - 9)
     found = replay(tmp_path, "owner_1")
     assert [event.request_id for event in found.events] == ["req_1"] and found.bad_lines == 1
@@ -38,11 +38,11 @@ def test_a_failed_write_does_not_spoil_the_next_line(tmp_path: Path, monkeypatch
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:20]))
     with pytest.raises(Exception, match="journal"):
-        journal.capture(an_event("req_1", 5))
+        journal.capture([an_event("req_1", 5)])
     assert journal.broken
     monkeypatch.setattr(os, "write", real)
     assert journal.probe() and not journal.broken
-    journal.capture(an_event("req_2", 6))
+    journal.capture([an_event("req_2", 6)])
     assert [event.request_id for event in replay(tmp_path, "owner_1").events] == ["req_2"]
     journal.close(delete=False)
 
@@ -50,7 +50,7 @@ def test_a_failed_write_does_not_spoil_the_next_line(tmp_path: Path, monkeypatch
 def test_rotation_carries_open_drafts_over(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "owner_1", fsync=False)
     draft = journal.checkpoint(an_event("req_open", 256))
-    journal.capture(an_event("req_1", 5))
+    journal.capture([an_event("req_1", 5)])
     finished = journal.rotate([draft])
     finished.unlink()  # everything captured in it is settled
     assert [event.total_tokens for event in replay(tmp_path, "owner_1").events] == [256]

@@ -1,6 +1,9 @@
 """A pooled upstream connection serves one request after another; who held it before must leave it alone."""
 
+import asyncio
+
 from tokenhub.kernel.errors import HubError
+from tokenhub.maas.gateway.turn import Turn
 from tokenhub.maas.gateway.upstream import UpstreamConnection
 
 
@@ -61,3 +64,24 @@ def test_a_consumer_whose_answer_ended_cannot_stop_the_next_one() -> None:
     connection.abort(of=second)  # type: ignore[arg-type]
     assert transport.done == ["abort"]
     assert connection.closed
+
+
+async def test_a_turn_makes_every_call_though_one_fails() -> None:
+    loop = asyncio.get_running_loop()
+    failed: list[str] = []
+    loop.set_exception_handler(lambda _, context: failed.append(str(context["exception"])))
+    turn, made = Turn(loop), list[str]()
+    turn.after = lambda: made.append("after")
+
+    def fail() -> None:
+        turn.soon(lambda: made.append("later"))
+        raise RuntimeError("no")
+
+    turn.soon(lambda: made.append("first"))
+    turn.soon(fail)
+    turn.soon(lambda: made.append("last"))
+    assert made == []
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert made == ["first", "after", "last", "later", "after"]
+    assert failed == ["no"] and not turn.running

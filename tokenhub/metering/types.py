@@ -52,6 +52,10 @@ class UsageEvent(msgspec.Struct, gc=False, kw_only=True):
     overage_tokens: int = 0
     overage_nano: int = 0
 
+    def another(self) -> "UsageEvent":
+        """A copy."""
+        return self.__copy__()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # missing in msgspec's stubs
+
     @property
     def usage(self) -> Usage:
         """The disjoint vector."""

@@ -16,11 +16,11 @@ from tokenhub.maas.gateway.errors import (
     ClientGone,
     ExpectationFailed,
     HeaderFieldsTooLarge,
-    HttpVersionNotSupported,
     RequestTimeout,
     UriTooLong,
 )
 from tokenhub.maas.gateway.exchange import Exchange
+from tokenhub.maas.gateway.heads import describe, read_head, size_of, too_large
 
 if TYPE_CHECKING:
     from tokenhub.maas.gateway.fast_path import FastRequest, KnownHead
@@ -181,8 +181,7 @@ class ClientConnection(asyncio.Protocol):
     def on_deadline(self) -> None:
         """Too slow."""
         if self._awaited is not None:
-            _, head, _ = self._awaited
-            self._awaited = None
+            head, self._awaited = self._awaited[1], None
             self._feed(head)
         if self._write_paused or self._lingering:
             self.abort()
@@ -258,11 +257,11 @@ class ClientConnection(asyncio.Protocol):
 
     def expect_body(self, known: "KnownHead", head: bytes, length: int) -> None:
         """A known head came alone; its body of `length` bytes is to follow."""
-        self._awaited = (known, head, len(head) + length)
+        self._awaited = known, head, len(head) + length
         self._set_deadline(self.server.settings.body_timeout_s)
 
     def long_way(self, data: bytes) -> None:
-        """The request `data` that was on the fast path goes through the parser after all."""
+        """The request on the fast path goes through the parser after all."""
         self.fast = None
         self._feed(data)
 
@@ -275,8 +274,7 @@ class ClientConnection(asyncio.Protocol):
         """The whole answer to the request on the fast path."""
         self.fast = None
         server = self.server
-        if self.transport is not None:
-            self.transport.write(answer)
+        self.write(answer)
         server.metrics.answered(200)
         if server.draining:
             self.close()
@@ -284,7 +282,7 @@ class ClientConnection(asyncio.Protocol):
         if not self._write_paused:
             self.deadline = server.timers.now + server.settings.idle_timeout_s
         if self._backlog:
-            server.loop.call_soon(self._next)
+            server.turn.soon(self._next)
 
     def exchange_done(self, exchange: Exchange) -> None:
         """Its answer is complete: on to the next request."""
@@ -343,7 +341,7 @@ class ClientConnection(asyncio.Protocol):
             if self._fault is None:
                 raise error.__context__ or error from None
         except httptools.HttpParserError as error:
-            self._fault = self._fault or _describe(error, data)
+            self._fault = self._fault or describe(error, data)
         if self._fault is not None:
             self._broken()
         elif self._in_head and self._head_wire > HEAD_BYTES_MAX:
@@ -375,7 +373,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Parser: the head is complete."""
-        if self._head_wire > HEAD_BYTES_MAX and _size_of(self.header_list) > HEAD_BYTES_MAX:
+        if self._head_wire > HEAD_BYTES_MAX and size_of(self.header_list) > HEAD_BYTES_MAX:
             self._stop(HeaderFieldsTooLarge(f"Request headers exceed {HEAD_BYTES_MAX} bytes."))
         self._in_head = False
         self._head_wire = self._body_wire = 0
@@ -410,7 +408,7 @@ class ClientConnection(asyncio.Protocol):
             exchange.body_sink(body)
             return
         if exchange.body_received > exchange.body_limit and not exchange.responded:
-            self._stop(_too_large(exchange.body_limit))
+            self._stop(too_large(exchange.body_limit))
         if not exchange.responded:
             exchange.body.append(body)
         if not self._write_paused:
@@ -433,32 +431,13 @@ class ClientConnection(asyncio.Protocol):
     # -- inside ---------------------------------------------------------------------------------------------
 
     def _check_head(self, exchange: Exchange) -> HubError | None:
-        headers = {name.lower(): value for name, value in self.header_list}
-        exchange.header_list, exchange.headers = self.header_list, headers
-        exchange.method = self._parser.get_method()
-        version = self._parser.get_http_version()
-        exchange.http11 = version == "1.1"
-        exchange.keep_alive = self._parser.should_keep_alive()
-        target = exchange.target
-        if version not in ("1.1", "1.0"):
-            return HttpVersionNotSupported("Only HTTP/1.1 and HTTP/1.0 are spoken here.")
-        if target[:1] != b"/" and target != b"*":
-            return InvalidRequest("The request target must be a path.", code="invalid_target")
-        mark = target.find(b"?")
-        if mark >= 0:
-            exchange.path, exchange.query = target[:mark], target[mark + 1 :]
-        if len(headers) != len(self.header_list) and _repeated_once_only(self.header_list):
-            return InvalidRequest("A header that may appear once was repeated.", code="invalid_header")
-        if exchange.http11 and b"host" not in headers:
-            return InvalidRequest("The Host header is missing.", code="invalid_header")
-        coding = headers.get(b"transfer-encoding")
-        if coding is not None and (coding.lower() != b"chunked" or not exchange.http11):
-            return InvalidRequest("Only `Transfer-Encoding: chunked` is understood.", code="invalid_header")
-        self.server.classify(exchange)
-        length = headers.get(b"content-length")
-        if length is not None and int(length) > exchange.body_limit:
-            return _too_large(exchange.body_limit)
-        return None
+        fault = read_head(self._parser, exchange, self.header_list)
+        if fault is None:
+            self.server.classify(exchange)
+            length = exchange.headers.get(b"content-length")
+            if length is not None and int(length) > exchange.body_limit:
+                return too_large(exchange.body_limit)
+        return fault
 
     def _start(self, exchange: Exchange) -> None:
         if not exchange.body_complete:
@@ -499,41 +478,3 @@ class ClientConnection(asyncio.Protocol):
 
     def _set_deadline(self, seconds: float) -> None:
         self.deadline = self.server.timers.now + seconds
-
-
-_ONCE_ONLY = frozenset(
-    {
-        b"host",
-        b"content-length",
-        b"content-type",
-        b"transfer-encoding",
-        b"authorization",
-        b"expect",
-        b"idempotency-key",
-    }
-)
-
-
-def _repeated_once_only(headers: list[tuple[bytes, bytes]]) -> bool:
-    seen: set[bytes] = set()
-    for name, _ in headers:
-        lowered = name.lower()
-        if lowered in seen and lowered in _ONCE_ONLY:
-            return True
-        seen.add(lowered)
-    return False
-
-
-def _size_of(headers: list[tuple[bytes, bytes]]) -> int:
-    """Bytes of a head; the wire count may include a body that came in the same block."""
-    return sum(len(name) + len(value) + 4 for name, value in headers)
-
-
-def _too_large(limit: int) -> HubError:
-    return PayloadTooLarge(f"The request body exceeds {limit} bytes (TOKENHUB_BODY_BYTES_MAX).")
-
-
-def _describe(error: httptools.HttpParserError, data: bytes) -> HubError:
-    if data.startswith(b"PRI * HTTP/2"):
-        return HttpVersionNotSupported("HTTP/2 without TLS is not spoken here; use HTTP/1.1.")
-    return InvalidRequest(f"Malformed HTTP request: {error}.", code="malformed_http")

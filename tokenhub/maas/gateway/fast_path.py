@@ -88,9 +88,11 @@ class Lane:
 class FastPath:
     """The known heads of one gateway, and the decision whether a request may go this way."""
 
-    __slots__ = ("_answered", "_charges", "_heads", "_server")
+    __slots__ = ("_answered", "_charges", "_heads", "_server", "taken")
 
     def __init__(self, server: "GatewayServer") -> None:
+        self.taken = 0
+        """Requests that went this way."""
         self._server = server
         self._charges: list[tuple[Hold, UsageEvent, int]] = []
         self._answered: list[tuple[FastRequest, bytes]] = []
@@ -134,7 +136,7 @@ class FastPath:
         ):
             return
         if len(self._heads) >= HEADS_MAX:
-            self._heads.clear()
+            self.forget()
         self._heads[key] = KnownHead(secret)
 
     def run(self, connection: "ClientConnection", known: KnownHead, data: bytes, start: int) -> bool:
@@ -179,14 +181,21 @@ class FastPath:
         if upstream is None:
             server.clerk.void(hold)
             return False
+        self.taken += 1
         fields["model"] = lane.model
         FastRequest(connection, data, start, at_ms, route, lane, price, hold).send(upstream, _encode(fields))
         return True
+
+    def forget(self) -> None:
+        """Know no head any more."""
+        self._heads.clear()
 
     def finish(self, request: "FastRequest", hold: Hold, event: UsageEvent, tokens: int, body: bytes) -> None:
         """An answer is there: with the others of this turn it is captured, then sent."""
         self._charges.append((hold, event, tokens))
         self._answered.append((request, body))
+        if not self._server.turn.running:
+            self.flush()
 
     def flush(self) -> None:
         """The end of a turn: one journal write for all answers of it, then the answers."""
@@ -294,7 +303,7 @@ class FastRequest:
             return
         server.router.ended(lane.deployment)
         price, at_ms = self._price, time.time_ns() // 1_000_000
-        event: UsageEvent = lane.event.__copy__()
+        event = lane.event.another()
         event.request_id = hold.request_id
         event.at_ms = at_ms
         event.price_version_id = price.version_id

@@ -160,6 +160,7 @@ class GatewayServer:
         yield "tokenhub_connections", {}, len(self.connections)
         yield "tokenhub_unsettled_requests", {}, stats.backlog
         yield "tokenhub_requests_waiting", {}, stats.waiting
+        yield "tokenhub_requests_short_way", {}, self.fast_path.taken
         for deployment_id, count in sorted(self.router.busy().items()):
             yield "tokenhub_requests_running", {"deployment": deployment_id}, count
 

@@ -123,7 +123,7 @@ class KeyRoute:
                 engine_boot=deployment.engine_boot,
                 endpoint=self.endpoint,
             )
-        return base.__copy__()
+        return base.another()
 
 
 @dataclass(slots=True)

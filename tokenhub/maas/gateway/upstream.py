@@ -106,8 +106,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Told True while the upstream does not take more of a streamed request body."""
         self._consumer: UpstreamConsumer | None = None
         self._on_whole: Callable[[bytes], None] | None = None
-        self._buffer = b""
-        self._fresh = b""  # the start of an answer, until the turn's work begins
+        self._buffer: bytes = b""
+        self._fresh: bytes = b""  # the start of an answer, until the turn's work begins
         self._in_head = True
         self._chunked = False
         self._left = 0  # bytes of the body or of the present chunk; -1: until the connection closes
@@ -145,7 +145,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.turn += 1
         self._in_head, self._touched, self._close_after = True, False, False
         self._head_only = head_only
-        self._buffer = self._fresh = b""
+        self._buffer, self._fresh = b"", b""
         self._idle_s = idle_s
         self._first_s = first_s
         self._arm(first_s)
