@@ -269,7 +269,7 @@ async def _stream(job: _Job, connection: UpstreamConnection, prepared: PreparedR
     exchange, headers = job.exchange, STREAM_HEADERS + job.quota_headers()
     if job.request.stream and prepared.mender is None and job.admission.paid_tokens is None:
         relay = RawRelay(exchange, connection, job.meter, headers)
-        connection.move_to(relay)
+        connection.move_to(relay, on_block=relay.on_block)
         await relay.ended
         if not exchange.status:
             raise UpstreamError("The upstream ended its stream before it began.")

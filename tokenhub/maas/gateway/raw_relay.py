@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from tokenhub.kernel.errors import HubError
-from tokenhub.maas.gateway.chunks import unframed
+from tokenhub.maas.gateway.chunks import SIZE_LINE, unframed
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
@@ -17,9 +17,10 @@ AFTER_DONE_S = 1.0
 STREAM_HEADERS = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
-_USAGE, _USAGE_SPACED = b'"usage":{', b'"usage": {'
+_USAGE_OBJECT = re.compile(rb'"usage": ?\{')
 _DONE = b"[DONE]\n\n\r\n"
 _FINISH = re.compile(rb'"finish_reason": ?"([a-z_]{1,32})"')
+_size_line = SIZE_LINE.match
 _decode = msgspec.json.Decoder().decode
 
 
@@ -34,6 +35,7 @@ class RawRelay:
         "_connection",
         "_done",
         "_exchange",
+        "_flowing",
         "_headers",
         "_meter",
         "_rest",
@@ -55,6 +57,7 @@ class RawRelay:
         self._meter = meter
         self._headers = headers
         self._done = False
+        self._flowing = False  # the last block was plain, and so is the next one unless it says otherwise
         self._strip_usage = not meter.request.include_usage
         self._rest: bytes = b""
         self.wants_framed = exchange.http11
@@ -76,12 +79,32 @@ class RawRelay:
     def on_head(self, head: ResponseHead) -> None:
         """Seen by the conductor already."""
 
+    def on_block(self, data: bytes) -> bool:
+        """The usual block of a stream under way, as it came: one chunk, whole events, nothing to look at in them."""
+        client, meter = self._exchange.connection, self._meter
+        transport = client.transport
+        if not self._flowing or client.closed or transport is None:
+            return False
+        line = _size_line(data)
+        if line is None or line.end() + int(line.group(1), 16) + 2 != len(data) or data[-4:] != b"\n\n\r\n":
+            return False
+        if data.endswith(_DONE) or (b'"usage"' in data and _USAGE_OBJECT.search(data)):
+            return False
+        if not meter.finish and b'"finish_reason":"' in data:
+            return False
+        events = meter.events + data.count(b"\n\n")
+        if events >= meter.recorded:
+            return False  # a checkpoint is due
+        meter.events = events
+        transport.write(data)
+        return True
+
     def on_framed(self, data: bytes, *, last: bool) -> None:
         """Whole events in whole chunks."""
         if self._done and not last:
             self.ended.set(None)
             return
-        if last or data.find(_USAGE) >= 0 or data.find(_USAGE_SPACED) >= 0 or data.endswith(_DONE):
+        if last or data.endswith(_DONE) or _USAGE_OBJECT.search(data):
             self._closely(unframed(data), last=last)
             return
         meter = self._meter
@@ -96,9 +119,11 @@ class RawRelay:
             self._exchange.write_framed(data)
         else:
             self._exchange.begin(200, self._headers, data)
+        self._flowing = meter.counted_events < 0 and self._exchange.recorder is None
 
     def on_data(self, data: bytes) -> None:
         """Any part of the body."""
+        self._flowing = False
         if self._done:
             if not data.isspace():
                 self.ended.set(None)
@@ -133,6 +158,7 @@ class RawRelay:
 
     def _closely(self, payload: bytes, *, last: bool) -> None:
         """Event by event: read usage, drop the usage event of a client that did not ask."""
+        self._flowing = False
         kept: list[bytes] = []
         for event in payload.split(b"\n\n"):
             if not event or event.isspace():

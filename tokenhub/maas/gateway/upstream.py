@@ -82,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_idle_s",
         "_in_head",
         "_left",
+        "_on_block",
         "_on_whole",
         "_touched",
         "closed",
@@ -105,6 +106,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.throttle: Callable[[bool], None] | None = None
         """Told True while the upstream does not take more of a streamed request body."""
         self._consumer: UpstreamConsumer | None = None
+        self._on_block: Callable[[bytes], bool] | None = None
         self._on_whole: Callable[[bytes], None] | None = None
         self._buffer: bytes = b""
         self._fresh: bytes = b""  # the start of an answer, until the turn's work begins
@@ -141,7 +143,7 @@ class UpstreamConnection(asyncio.Protocol):
         self, consumer: UpstreamConsumer, *, first_s: float, idle_s: float, head_only: bool = False
     ) -> None:
         """Give the coming answer to `consumer`; the request is written by the caller."""
-        self._consumer, self._on_whole = consumer, None
+        self._consumer, self._on_whole, self._on_block = consumer, None, None
         self.turn += 1
         self._in_head, self._touched, self._close_after = True, False, False
         self._head_only = head_only
@@ -162,7 +164,7 @@ class UpstreamConnection(asyncio.Protocol):
         """
         if of is not None and self._consumer is not of:
             return
-        self._consumer = None
+        self._consumer = self._on_block = None
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
@@ -188,9 +190,13 @@ class UpstreamConnection(asyncio.Protocol):
         """An answer is awaited or under way."""
         return self._consumer is not None
 
-    def move_to(self, consumer: UpstreamConsumer) -> None:
-        """Another consumer takes the rest of the answer."""
+    def move_to(self, consumer: UpstreamConsumer, *, on_block: Callable[[bytes], bool] | None = None) -> None:
+        """Another consumer takes the rest of the answer.
+
+        on_block: is offered each block of a chunked answer that begins with a chunk, as it came; False declines it.
+        """
         self._consumer = consumer
+        self._on_block = on_block if self._chunked else None
 
     # -- socket ---------------------------------------------------------------------------------------------
 
@@ -216,7 +222,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.closed = True
         self.origin.pool.timers.forget(self)
         self.origin.forget(self)
-        consumer, self._consumer = self._consumer, None
+        consumer, self._consumer, self._on_block = self._consumer, None, None
         if consumer is None:
             return
         if exc is None and not self._in_head and self._left < 0:
@@ -241,6 +247,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer."""
+        block = self._on_block
+        if block is not None and not self._left and not self._buffer and block(data):
+            self.deadline = self.origin.pool.timers.now + self._idle_s
+            return
         if self._consumer is None:
             self.abort()  # nobody asked: an answer out of turn
             return
@@ -436,7 +446,7 @@ class UpstreamConnection(asyncio.Protocol):
         consumer.on_end()
 
     def _release(self, *, clean: bool) -> None:
-        self._consumer = None
+        self._consumer = self._on_block = None
         self.deadline = 0.0
         self.throttle = None
         if self.transport is not None and not self.closed:
