@@ -101,8 +101,10 @@ class Bench:
         for source, binary in (("mock.c", folder / "mock"), ("lg.c", self.load)):
             subprocess.run(["gcc", "-O2", "-w", "-o", str(binary), str(HERE / source)], check=True)
         self.mock = subprocess.Popen(["taskset", "-c", "1", str(folder / "mock"), str(UPSTREAM)])
+        direct = Target("direct", [], UPSTREAM)
+        ours = [self._ours("ours"), self._ours("ours-free", "--free")]
         self.targets = {
-            target.name: target for target in [self._nginx(), self._ours(), *_rivals(rivals, folder)]
+            target.name: target for target in [direct, self._nginx(), *ours, *_rivals(rivals, folder)]
         }
 
     def _nginx(self) -> Target:
@@ -112,11 +114,11 @@ class Bench:
         config.write_text(text.replace("9101", str(port)).replace(":9000", f":{UPSTREAM}"))
         return Target("nginx", ["nginx", "-c", str(config)], port)
 
-    def _ours(self) -> Target:
+    def _ours(self, name: str, *options: str) -> Target:
         port = free_port()
-        command = [sys.executable, "-OO", "-m", "bench.gateway.stand", str(port), str(UPSTREAM)]
+        command = [sys.executable, "-OO", "-m", "bench.gateway.stand", str(port), str(UPSTREAM), *options]
         return Target(
-            "ours",
+            name,
             command,
             port,
             model="alias",
@@ -124,6 +126,9 @@ class Bench:
         )
 
     def start(self, target: Target) -> None:
+        if target.name == "direct":
+            target.process = self.mock
+            return
         log = (self.folder / f"{target.name}.log").open("wb")
         target.process = subprocess.Popen(
             ["taskset", "-c", "0", *target.command], env={**os.environ, **target.env}, stdout=log, stderr=log,
@@ -140,7 +145,7 @@ class Bench:
 
     def stop(self) -> None:
         for target in self.targets.values():
-            if target.process is not None and target.process.poll() is None:
+            if target.process not in (None, self.mock) and target.process.poll() is None:
                 os.killpg(target.process.pid, signal.SIGTERM)
                 try:
                     target.process.wait(10)
@@ -308,9 +313,25 @@ def summarise(rows: list[dict[str, Any]], bench: Bench) -> dict[str, Any]:
             out["rss_mb"].setdefault(test, {})[name] = max(row["rss_mb"] for row in some)
             out["p50_us"].setdefault(test, {})[name] = statistics.median(row["lat_p50_us"] for row in some)
             ratios = [row["cpu_us"] / mine[row["round"]] for row in some if row["round"] in mine]
-            if name != "ours" and ratios:
+            if name not in ("ours", "ours-free", "direct") and ratios:
                 out["times_cheaper_than"].setdefault(test, {})[name] = round(statistics.median(ratios), 3)
+    out["added_p50_us"] = _over(rows, "lat", "lat_p50_us", "direct", lambda mine, direct: mine - direct)
+    shares = _over(rows, "ns16", "cpu_us", "ours-free", lambda mine, free: 1 - free / mine)
+    out["share_of_books"] = shares.get("ours")
     return out
+
+
+def _over(
+    rows: list[dict[str, Any]], test: str, figure: str, base: str, compare: Callable[[float, float], float]
+) -> dict[str, float]:
+    """Medians over the rounds of `compare(target's, base's)`, by target."""
+    some = [row for row in rows if row["test"] == test and row[figure]]
+    bases = {row["round"]: row[figure] for row in some if row["target"] == base}
+    values: dict[str, list[float]] = {}
+    for row in some:
+        if row["target"] != base and row["round"] in bases:
+            values.setdefault(row["target"], []).append(compare(row[figure], bases[row["round"]]))
+    return {name: statistics.median(found) for name, found in values.items()}
 
 
 def judge(summary: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
@@ -323,6 +344,12 @@ def judge(summary: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
                 rows.append(
                     (f"gateway CPU, {test}, against {rival}", f">= {bar}x", f"{value}x", value >= bar)
                 )
+    both = summary["share_of_books"]
+    if both is not None:
+        rows.append(("CPU of metering and budgets, ns16", "<= 20 %", f"{both:.1%}", both <= 0.2))
+    added = summary["added_p50_us"].get("ours")
+    if added is not None:
+        rows.append(("added p50 at 100 requests/s", "<= 0.4 ms", f"{added / 1000:.2f} ms", added <= 400))
     memory = summary["rss_mb"].get("s500", {}).get("ours")
     if memory is not None:
         rows.append(("500 open streams, resident", "<= 60 MB", f"{memory} MB", memory <= 60))
