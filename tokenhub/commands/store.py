@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tokenhub.commands.tables import audit, idempotency
 from tokenhub.db.engine import Name
+from tokenhub.db.upsert import insert_for
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.ids import new_id
 
@@ -35,9 +35,8 @@ def claim(
     table = idempotency[name]
     expired = (table.c.actor == actor) & (table.c.created_at_ms < at_ms - IDEMPOTENCY_TTL_MS)
     connection.execute(delete(table).where(expired))
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     taken = connection.execute(
-        dialect.insert(table)
+        insert_for(connection, table)
         .values(actor=actor, key=key, command=command, body_hash=body_hash, answer="{}", created_at_ms=at_ms)
         .on_conflict_do_nothing()
         .returning(table.c.key)

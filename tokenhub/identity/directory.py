@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Table, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tokenhub.db import revision
+from tokenhub.db.upsert import insert_for
 from tokenhub.identity.errors import (
     ProjectNotFound,
     ServiceAccountNotFound,
@@ -180,9 +180,8 @@ def disable_user(connection: Connection, org_id: str, user: User, *, at_ms: int)
 
 def add_member(connection: Connection, team: Team, user: User, *, at_ms: int) -> bool:
     """Put a user in a team; True if new there. The first team is the one the user's keys count on."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     added = connection.execute(
-        dialect.insert(memberships)
+        insert_for(connection, memberships)
         .values(team_id=team.id, user_id=user.id, created_at_ms=at_ms)
         .on_conflict_do_nothing()
         .returning(memberships.c.user_id)

@@ -5,9 +5,9 @@ import os
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tokenhub.config import Settings
+from tokenhub.db.upsert import insert_for
 from tokenhub.identity.keys import KeySpec, create_key
 from tokenhub.identity.tables import organizations, users
 from tokenhub.identity.types import Principal
@@ -96,8 +96,7 @@ def _claim(connection: Connection, *, at_ms: int) -> str | None:
         return None
     org_id = new_id("org")
     values = {"id": org_id, "name": "default", "created_at_ms": at_ms}
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    claim = dialect.insert(organizations).values(values).on_conflict_do_nothing()
+    claim = insert_for(connection, organizations).values(values).on_conflict_do_nothing()
     return connection.execute(claim.returning(organizations.c.id)).scalar_one_or_none()
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from tokenhub.db.upsert import insert_for
 from tokenhub.maas.gateway.tables import kept_answer
 
 State = Literal["running", "kept", "too_large"]
@@ -40,9 +40,8 @@ def claim(
     dead = (kept_answer.c.state == "running") & (kept_answer.c.alive_at_ms < now_ms - ALIVE_MS)
     old = kept_answer.c.alive_at_ms < now_ms - KEEP_MS
     connection.execute(delete(kept_answer).where(here & (dead | old)))
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     taken = connection.execute(
-        dialect.insert(kept_answer)
+        insert_for(connection, kept_answer)
         .values(
             key_id=key_id,
             idempotency_key=idempotency_key,
