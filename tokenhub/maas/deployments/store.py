@@ -16,8 +16,6 @@ from tokenhub.maas.deployments.types import Deployment, Timeouts
 
 Desired = Literal["running", "stopped"]
 Status = Literal["pending", "fetching", "starting", "running", "failing", "stopped"]
-ROUTABLE: tuple[Status, ...] = ("starting", "running", "failing")
-"""A deployment that is only coming back is known to the gateway, as unhealthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,8 @@ class DeploymentRow:
 
 
 def load_deployments(connection: Connection) -> list[Deployment]:
-    """Every deployment a gateway may route to; engines that are (re)starting are listed as unhealthy."""
+    """Every deployment that should run. One that does not serve yet, or not just now, is listed as unhealthy: a
+    request for its model is worth a retry, while one for a model that is not listed is not."""
     joined = deployments.outerjoin(providers, deployments.c.provider_id == providers.c.id)
     columns = [
         *deployments.c,
@@ -56,9 +55,8 @@ def load_deployments(connection: Connection) -> list[Deployment]:
         providers.c.first_token_timeout_ms,
         providers.c.idle_timeout_ms,
     ]
-    wanted = (deployments.c.desired == "running") & deployments.c.status.in_(ROUTABLE)
-    rows = connection.execute(select(*columns).select_from(joined).where(wanted).order_by(deployments.c.id))
-    return [_deployment(row) for row in rows.mappings()]
+    wanted = select(*columns).select_from(joined).where(deployments.c.desired == "running")
+    return [_deployment(row) for row in connection.execute(wanted.order_by(deployments.c.id)).mappings()]
 
 
 def create_engine_deployment(

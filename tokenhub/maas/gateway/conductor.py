@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from tokenhub.identity.types import Principal
-from tokenhub.kernel.errors import HubError, InvalidRequest, UpstreamError
+from tokenhub.kernel.errors import HubError, InvalidRequest, NotFound, UpstreamError
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.admission import (
     Admission,
@@ -105,12 +105,10 @@ async def _serve(
 ) -> None:
     """Route, hold, run, capture."""
     keeper, clerk, at_ms = server.keeper, server.clerk, exchange.started_ms
-    route = keeper.route(principal, request.model, request.endpoint) or keeper.add_route(
-        principal, request, check_access(principal, request, keeper.current)
-    )
-    deployment = server.router.choose(route.deployments, now_s=server.timers.now)
-    if deployment is None:
-        raise unavailable(request.model)
+    route = keeper.route(principal, request.model, request.endpoint)
+    deployment = route and server.router.choose(route.deployments, now_s=server.timers.now)
+    if route is None or deployment is None:
+        route, deployment = await _find(server, principal, request)
     request.deployment = deployment
     price = keeper.current.price_of(request.model, at_ms)
     bounds = size(request, deployment, price, at_ms=at_ms)
@@ -158,6 +156,28 @@ async def _serve(
         _settle(job, status=status, delivered=delivered)
 
 
+async def _find(
+    server: "GatewayServer", principal: Principal, request: ParsedRequest
+) -> tuple[KeyRoute, Deployment]:
+    """A new route and its best deployment; what is missing may have come, or come back, since the last look.
+
+    Raises: what `check_access` does; Unavailable.
+    """
+    keeper, error = server.keeper, HubError("")
+    for again in (True, False):
+        try:
+            access = check_access(principal, request, keeper.current)
+            deployment = server.router.choose(access, now_s=server.timers.now)
+            if deployment is not None:
+                return keeper.add_route(principal, request, access), deployment
+            error = unavailable(request.model)
+        except NotFound as missing:
+            error = missing
+        if again:
+            await Strand.wait(keeper.check())
+    raise error
+
+
 def _settle(job: _Job, *, status: int, delivered: bool) -> None:
     """Capture what the upstream did for us, or void a hold that nothing was done for. Idempotent."""
     meter, hold = job.meter, job.admission.hold
@@ -187,6 +207,8 @@ async def _run(job: _Job, deployments: Sequence[Deployment], first: Deployment) 
             if lost.untouched:
                 server.router.failed(deployment, now_s=server.timers.now)
             other = server.router.choose(deployments, now_s=server.timers.now, tried=tried)
+            if other is None and lost.untouched and deployment.own_engine:
+                other = await Strand.wait(server.keeper.next_life(deployment))
             if other is None or not lost.untouched or len(tried) >= ATTEMPTS_MAX:
                 raise lost.error from None
         finally:

@@ -107,7 +107,7 @@ class KeyRoute:
     def usage_event(self, deployment: Deployment) -> UsageEvent:
         """A fresh event with everything that is the same for all requests of this route."""
         base = self._events.get(deployment.id)
-        if base is None:
+        if base is None or base.engine_boot != deployment.engine_boot:
             principal = self.principal
             base = self._events[deployment.id] = UsageEvent(
                 request_id="",
@@ -169,6 +169,14 @@ class SnapshotKeeper:
     def path(self, principal: Principal, model: str) -> Path:
         """The clerk's path of this key and model."""
         return self.clerk.path(self.current.limits.limits_for(principal, model))
+
+    async def next_life(self, deployment: Deployment) -> Deployment | None:
+        """The same deployment as it serves now, if its engine was started again since: at a new address."""
+        await self.check()
+        for found in self.current.deployments.get(deployment.model, ()):
+            if found.id == deployment.id and found.healthy and found.engine_boot != deployment.engine_boot:
+                return found
+        return None
 
     async def check(self) -> None:
         """Reload now if a counter moved; callers at the same moment share one look."""
