@@ -106,6 +106,20 @@ async def test_what_does_not_finish_in_time_is_cut_and_settled(sqlite_settings: 
     await upstream.stop()
 
 
+async def test_a_request_that_was_on_its_way_when_the_drain_began_is_served(hub: Hub) -> None:
+    async with await hub.open() as fresh, await hub.open() as idle:
+        idle.send(request(body=chat()))
+        assert (await idle.answer()).headers.get("connection") != "close"
+        await asyncio.sleep(0.05)
+        drained = asyncio.ensure_future(hub.server.drain(5.0))
+        await asyncio.sleep(0.1)
+        fresh.send(request(body=chat()))
+        answer = await fresh.answer()
+        assert answer.status == 200 and answer.headers["connection"] == "close"
+        assert await idle.closed() and await fresh.closed()
+        await asyncio.wait_for(drained, 5)
+
+
 async def test_a_tls_upstream_is_verified(hub: Hub, tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(

@@ -40,6 +40,8 @@ from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter, PromptCoun
 from tokenhub.maas.routing.choice import Router
 
 BACKLOG = 4096
+LATE_S = 0.3
+"""How long after the beginning of a drain a connection may still bring a request."""
 UNKNOWN_KEY_BODY_BYTES_MAX = 1024 * 1024
 """Body accepted from a caller whose key is not in the snapshot (yet)."""
 PROXIED_BODY_BYTES_MAX = 2**62
@@ -102,11 +104,14 @@ class GatewayServer:
         self._each_second()
 
     async def drain(self, timeout_s: float) -> None:
-        """Close idle connections, wait for open answers, cut what is left; then settle everything."""
+        """Close idle connections, wait for open answers, cut what is left; then settle everything.
+
+        A request that was on its way when the drain began is served: idle connections are closed a moment later.
+        """
         self.draining = True
-        until = self.loop.time() + timeout_s
+        until, idle_until = self.loop.time() + timeout_s, self.loop.time() + LATE_S
         while self.connections and self.loop.time() < until:
-            for connection in list(self.connections):
+            for connection in list(self.connections) if self.loop.time() >= idle_until else ():
                 if connection.idle:
                     connection.close()
             await asyncio.sleep(0.05)
@@ -199,8 +204,6 @@ class GatewayServer:
         """Run a request; called when it is complete, or at its head if its body is passed on."""
         if self.draining:
             exchange.keep_alive = False
-            exchange.fail(Unavailable("The hub is shutting down; try again in a moment."))
-            return
         endpoint = TOKEN_PATHS.get(exchange.path)
         if endpoint is not None:
             work = conduct(self, exchange, endpoint)
