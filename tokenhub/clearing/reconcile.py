@@ -2,6 +2,8 @@
 
 Per engine boot: the engine's own counters against the books. A residual is what a crash left open (tokens made
 and never journaled, or a checkpoint recorded that was never sent); `post_residual` books it as undelivered.
+An engine that is killed takes its last counts with it: what it made after the last sample (half a second) is known
+from the gateways alone, and `unconfirmed` tells how many tokens rest on that.
 """
 
 from dataclasses import dataclass
@@ -44,6 +46,8 @@ class BootLine:
     engine_output: int
     output_residual: int
     """engine's count - created - what was booked as residual before; 0 = conserved."""
+    unconfirmed: int
+    """Of `created`: tokens that the engine did not live to count, or has yet to."""
     prompt: int
     engine_prompt: int
     prompt_residual: int
@@ -85,6 +89,7 @@ def reconcile(connection: Connection) -> Reconciliation:
                 discarded=thrown,
                 unattributed=booked.delivered_tokens - used - thrown,
                 engine_output=output,
+                unconfirmed=max(0, output - (counted.output_tokens if counted else 0)),
                 output_residual=output - booked.created_tokens - _booked_residual(connection, boot),
                 prompt=booked.prompt_tokens,
                 engine_prompt=prompt,

@@ -112,6 +112,9 @@ class BootView(Model):
     applied: int
     discarded: int
     unattributed: int
+    unconfirmed: int = Field(
+        description="Of `created`: tokens that the engine did not live to count (or has yet to); the gateway did."
+    )
     output_residual: int = Field(description="0 = conserved.")
     engine_prompt: int
     prompt: int
@@ -234,6 +237,7 @@ def ledger_reconcile(ctx: Context, args: NoArgs) -> ReconcileResult:
                 applied=boot.applied,
                 discarded=boot.discarded,
                 unattributed=boot.unattributed,
+                unconfirmed=boot.unconfirmed,
                 output_residual=boot.output_residual,
                 engine_prompt=boot.engine_prompt,
                 prompt=boot.prompt,

@@ -24,6 +24,7 @@ COUNT_S_MAX = 2.0
 CACHE_MIB = 1024
 """Memory for prompts kept beyond the slots, in MiB."""
 LOG_BYTES_MAX = 2_000_000
+_SERVER = Path(__file__).with_name("llama_server.py")
 _COUNTER = re.compile(r"^llamacpp:(\w+_total) ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -87,12 +88,11 @@ class LlamaCppLauncher:
             offset = log_file.tell()
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "tokenhub.adapters.engines.llama_server",
+                "-P",  # its folder holds modules of ours, none that it imports
+                str(_SERVER),  # as a file: as a module it would import the adapters' packages first
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=log_file,
-                cwd=Path(__file__).parents[3],
                 start_new_session=True,
             )
         try:

@@ -1,4 +1,4 @@
-"""Own entry of one llama.cpp server process: `python -m tokenhub.adapters.engines.llama_server`.
+"""Own entry of one llama.cpp server process: `python -P tokenhub/adapters/engines/llama_server.py`.
 
 As small as possible, because it is started again whenever an engine dies: it imports the engine's wheel and
 the standard library alone. It reads one JSON line from stdin (so the API key never stands in a command line),

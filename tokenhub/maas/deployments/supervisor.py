@@ -1,4 +1,7 @@
-"""Make engines match the `deployments` table: start, watch, restart with back-off, count, stop.
+"""Make engines match the `deployments` table: start, watch, restart, count, stop.
+
+An engine that served and died starts again at once; one that fails before or just after it served, again and again,
+waits between its lives: 0.5 s, 1 s … 30 s.
 
 One task a deployment; a failure of one never touches another. What happens is written to the row (and
 `revision.bump`ed), so that gateways route to an engine as soon as it serves and stop when it is gone.
@@ -21,11 +24,13 @@ from tokenhub.maas.deployments.store import DeploymentRow
 
 log = structlog.get_logger()
 POLL_S = 0.3
-COUNT_EVERY_S = 2.0
+COUNT_EVERY_S = 0.5
+"""What an engine makes after its last sample is lost to its own count when it is killed."""
+REST_RECORD_S = 2.0
 BACKOFF_S_MAX = 30.0
-STABLE_S = 30.0
-"""An engine that lived this long starts again without a pause."""
-SILENT_MAX = 15
+SETTLED_S = 1.0
+"""An engine that served for this long did not die early."""
+SILENT_MAX = 24
 """Counter samples in a row without an answer (about a minute) after which an engine counts as hung."""
 FETCH_POLL_S = 0.5
 RecordCount = Callable[[str, EngineCounts], None]
@@ -49,7 +54,7 @@ class EngineSupervisor:
         self._record_count = record_count
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._halts: dict[str, asyncio.Event] = {}
-        self._seen: dict[str, DeploymentRow] = {}
+        self._recorded: dict[str, tuple[EngineCounts, float]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then every engine is counted and stopped."""
@@ -88,17 +93,16 @@ class EngineSupervisor:
         failures = 0
         try:
             while not halt.is_set():
-                started = time.monotonic()
+                served_s, reason = 0.0, ""
                 try:
-                    await self._one_life(row, halt)
-                    reason = ""
+                    served_s = await self._one_life(row, halt)
                 except HubError as error:
                     reason = error.message
                 except OSError as error:
                     reason = f"The engine could not be started ({error})."
                 if halt.is_set():
                     break
-                failures = 0 if time.monotonic() - started > STABLE_S else failures + 1
+                failures = 0 if served_s >= SETTLED_S else failures + 1
                 delay = 0.0 if failures <= 1 and not reason else min(0.25 * 2**failures, BACKOFF_S_MAX)
                 log.warning("engine_ended", model=row.model, reason=reason, restart_in_s=delay)
                 await self._set(
@@ -112,20 +116,24 @@ class EngineSupervisor:
             if halt.is_set():
                 await self._set(row, "stopped")
 
-    async def _one_life(self, row: DeploymentRow, halt: asyncio.Event) -> None:
-        """From the model's file to the end of one engine process. Raises: EngineFailed, NotFound."""
+    async def _one_life(self, row: DeploymentRow, halt: asyncio.Event) -> float:
+        """From the model's file to the end of one engine process; returns how long it served, in seconds.
+
+        Raises: EngineFailed, NotFound.
+        """
         spec = await asyncio.to_thread(self._spec, row)
         if not spec.model_path.exists():
             await self._set(row, "fetching", message=f"Waiting for {row.entry} to be fetched.")
             while not spec.model_path.exists():
                 await _pause(halt, FETCH_POLL_S)
                 if halt.is_set():
-                    return
+                    return 0.0
         await self._set(row, "starting", message="The engine loads the model.")
         starting = asyncio.create_task(self._launchers[row.adapter].start(spec))
         engine = await _unless(halt, starting)
         if engine is None:
-            return
+            return 0.0
+        started = time.monotonic()
         try:
             await self._set(
                 row,
@@ -139,8 +147,11 @@ class EngineSupervisor:
             log.info("engine_serves", model=row.model, boot=engine.boot, pid=engine.pid, url=engine.base_url)
             await self._watch(engine, halt)
         finally:
+            served_s = time.monotonic() - started
             await self._count(engine)
+            self._recorded.pop(engine.boot, None)
             await engine.stop()
+        return served_s
 
     async def _watch(self, engine: Engine, halt: asyncio.Event) -> None:
         """Until the engine ends, hangs, or `halt`; its counters are recorded on the way. Raises: EngineFailed."""
@@ -161,10 +172,14 @@ class EngineSupervisor:
             halted.cancel()
 
     async def _count(self, engine: Engine) -> bool:
-        """Record the engine's counters; False if it did not answer."""
-        counts = await engine.counts()
+        """Record the engine's counters; False if it did not answer. Of an engine at rest now and then is enough."""
+        counts, now = await engine.counts(), time.monotonic()
         if counts is None:
             return False
+        known, at = self._recorded.get(engine.boot, (None, 0.0))
+        if counts == known and now - at < REST_RECORD_S:
+            return True
+        self._recorded[engine.boot] = counts, now
         try:
             await asyncio.to_thread(self._record_count, engine.boot, counts)
         except Exception:  # the books' database may be away; the next sample carries the same totals
