@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator
+import socket
+from collections.abc import AsyncGenerator, Callable
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
@@ -21,15 +22,21 @@ from tokenhub.http.conventions import install
 from tokenhub.http.state import HttpState
 
 
-def run_app(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def run_app(
+    settings: Settings,
+    *,
+    listener: socket.socket | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. `listener`: a listening socket inherited from the supervisor."""
     configure_logs(settings)
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    settings.app_socket.unlink(missing_ok=True)  # of an app that was killed
+    if listener is None:
+        settings.run_dir.mkdir(parents=True, exist_ok=True)
+        settings.app_socket.unlink(missing_ok=True)  # of an app that was killed
     database = Database(settings)
     try:
         config = uvicorn.Config(
-            build_app(settings, database),
+            build_app(settings, database, on_ready=on_ready),
             uds=str(settings.app_socket),
             log_config=None,
             access_log=False,
@@ -41,18 +48,21 @@ def run_app(settings: Settings) -> None:
             forwarded_allow_ips="*",  # only the gateway reaches the socket
         )
         os.umask(0o077)
-        uvicorn.Server(config).run()
+        uvicorn.Server(config).run(None if listener is None else [listener])
     finally:
         database.close()
 
 
-def build_app(settings: Settings, database: Database) -> FastAPI:
-    """The composed app. The console's files, a catch-all, come last."""
+def build_app(
+    settings: Settings, database: Database, *, on_ready: Callable[[], None] = lambda: None
+) -> FastAPI:
+    """The composed app. The console's files, a catch-all, come last. on_ready: called when it has started."""
     assistant = build_assistant(settings, database)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None, None]:
         await assistant.runner.start()
+        on_ready()
         try:
             yield
         finally:

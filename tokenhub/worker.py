@@ -23,19 +23,20 @@ RESTART_S = 1.0
 Part = Callable[[asyncio.Event], Awaitable[None]]
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, *, on_ready: Callable[[], None] = lambda: None) -> None:
     """The worker role: run until SIGTERM or SIGINT."""
     configure_logs(settings)
-    asyncio.run(_main(settings))
+    asyncio.run(_main(settings, on_ready))
 
 
-async def _main(settings: Settings) -> None:
+async def _main(settings: Settings, on_ready: Callable[[], None]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     database = Database(settings)
     parts = worker_parts(settings, database)
+    on_ready()
     try:
         await run_worker(
             settings,

@@ -41,9 +41,10 @@ class Upstream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self.process is not None
+        assert self.process is not None and self.process.stdout is not None
         self.process.terminate()
         self.process.wait(10)
+        self.process.stdout.close()
 
     def counts(self) -> dict[str, int]:
         """Tokens sent, by tag."""

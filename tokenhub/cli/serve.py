@@ -8,15 +8,61 @@ import ctypes
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import click
 
+from tokenhub.cli.zygote import Message, Word, run_zygote, say
 from tokenhub.config import Settings, load_settings
 from tokenhub.kernel.errors import HubError
 
 _PR_SET_PDEATHSIG = 1
+_M_ARENA_MAX = -8
+
+
+class Supervised:
+    """What the supervisor gave this process: a socket to listen on, and one to say how it goes."""
+
+    def __init__(self, listen_fd: int | None, control_fd: int | None, name: str) -> None:
+        self.listener = None if listen_fd is None else socket.socket(fileno=listen_fd)
+        self._control = None if control_fd is None else socket.socket(fileno=control_fd)
+        self._name = name
+
+    def ready(self) -> None:
+        """It serves."""
+        self._say("ready")
+
+    def leaving(self) -> None:
+        """It accepts nothing more and finishes what it has."""
+        self._say("leaving")
+
+    def _say(self, word: Word) -> None:
+        if self._control is not None:
+            with suppress(OSError):  # the supervisor stops, or has replaced the zygote of this process
+                say(self._control, Message(word, self._name, os.getpid()))
+
+
+def _supervised(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that only the supervisor gives, as one argument `supervised`."""
+
+    def with_supervisor(listen_fd: int | None, control_fd: int | None, name: str, **options: Any) -> None:
+        command(supervised=Supervised(listen_fd, control_fd, name), **options)
+
+    with_supervisor.__doc__ = command.__doc__
+    found: Any = with_supervisor
+    for option in (
+        click.option(
+            "--listen-fd", type=int, default=None, help="A listening socket inherited from the supervisor."
+        ),
+        click.option("--control-fd", type=int, default=None, hidden=True),
+        click.option("--name", default="", hidden=True),
+    ):
+        found = option(found)
+    return found
 
 
 @click.group(help="Run one process of the hub in the foreground: gateway, app or worker.")
@@ -24,32 +70,64 @@ def serve() -> None:
     """The roles below."""
 
 
-@serve.command(help="Run a gateway: the token paths, and the way to the app for every other path.")
+@serve.command("gateway", help="Run a gateway: the token paths, and the way to the app for every other path.")
 @click.option("--index", default=0, show_default=True, help="Number of this gateway on this machine.")
-@click.option("--listen-fd", type=int, default=None, help="A listening socket inherited from the supervisor.")
-def gateway(index: int, listen_fd: int | None) -> None:
+@_supervised
+def gateway(supervised: Supervised, index: int) -> None:
     """Runs until SIGTERM, then drains."""
+    _lighten()
     from tokenhub.bootstrap.gateway import run_gateway
 
-    _run(lambda settings: run_gateway(settings, index=index, listen_fd=listen_fd))
+    _run(
+        lambda settings: run_gateway(
+            settings,
+            index=index,
+            listener=supervised.listener,
+            on_ready=supervised.ready,
+            on_leaving=supervised.leaving,
+        )
+    )
 
 
 @serve.command(
-    help="Run the app: admin API, assistant and console files, on a Unix socket behind the gateway."
+    "app", help="Run the app: admin API, assistant and console files, on a Unix socket behind the gateway."
 )
-def app() -> None:
+@_supervised
+def app(supervised: Supervised) -> None:
     """Runs until SIGTERM."""
+    _lighten()
     from tokenhub.app import run_app
 
-    _run(run_app)
+    _run(lambda settings: run_app(settings, listener=supervised.listener, on_ready=supervised.ready))
 
 
-@serve.command(help="Run the worker: engines, jobs and periodic sweeps.")
-def worker() -> None:
+@serve.command("worker", help="Run the worker: engines, jobs and periodic sweeps.")
+@_supervised
+def worker(supervised: Supervised) -> None:
     """Runs until SIGTERM, then stops the engines it started."""
+    _lighten()
     from tokenhub.worker import main
 
-    _run(main)
+    _run(lambda settings: main(settings, on_ready=supervised.ready))
+
+
+@serve.command("zygote", hidden=True, help="Import roles and wait to be copied; started by `hub up`.")
+@click.argument("name")
+@click.option("--control-fd", type=int, required=True)
+def zygote(name: str, control_fd: int) -> None:  # the name is for `ps`
+    """Runs until its supervisor ends or lets go of it."""
+    _lighten()
+    from tokenhub.cli.main import main
+
+    _die_with_supervisor()
+    run_zygote(socket.socket(fileno=control_fd), main)
+
+
+def _lighten() -> None:
+    """Before a role is imported: what it would never use, and what costs memory without giving speed."""
+    sys.modules["rich"] = None  # pyright: ignore[reportArgumentType]  # structlog loads it for a terminal, if it is there
+    with suppress(OSError, AttributeError):  # glibc: one heap, because threads here wait for input and output
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _run(role: Callable[[Settings], None]) -> None:

@@ -23,7 +23,7 @@ from tokenhub.bootstrap.logs import configure_logs
 from tokenhub.bootstrap.state import ensure_model, failed_start, login_link, prepare_state, ready_model
 from tokenhub.cli.banner import print_banner
 from tokenhub.cli.progress import Progress
-from tokenhub.cli.supervisor import StopFlag, Supervisor, block_until, listen
+from tokenhub.cli.supervisor import StopFlag, Supervisor, listen
 from tokenhub.config import Settings, load_settings
 from tokenhub.db.failures import in_one_sentence
 from tokenhub.identity.first_run import FirstRun
@@ -36,6 +36,8 @@ SOCKET_PATH_BYTES_MAX = 107
 ENGINE_TRIES = 2
 """So often the first model's engine may fail before the start is given up."""
 READY_TIMEOUT_S = 180.0
+TIDY_S = 0.5
+"""How often the running hub looks after its files and processes when nothing calls for it."""
 
 
 class CannotStart(HubError):
@@ -100,7 +102,9 @@ def _run(
         if not flag.asked():
             print_banner(settings, url, first=first, model=model, link=login_link(settings, url))
             banner_stands()
-        block_until(flag.asked, lambda: _watch(settings, url, supervisor))
+        while not flag.asked():
+            _watch(settings, url, supervisor)
+            supervisor.wait(TIDY_S)
     finally:
         click.echo(
             "Stopping: answers in flight finish, then the books are settled (Ctrl-C again ends it at once) …",
@@ -224,7 +228,7 @@ def _wait_ready(
                     f"The hub was not ready after {READY_TIMEOUT_S:.0f} s. Last words: {log} (logs: {settings.log_dir})"
                 )
             progress.waiting("loading the model" if up else "starting", waited)
-            time.sleep(0.05)
+            supervisor.wait(0.05)
     return None
 
 
