@@ -1,4 +1,7 @@
-"""4: processes killed at random while requests run; afterwards nothing that was delivered is missing from the books."""
+"""4: processes killed at random while requests run; afterwards nothing that was delivered is missing from the books.
+
+Every process is a victim as soon as it has served for a second; one kill in ten is a SIGTERM.
+"""
 
 import asyncio
 import contextlib
@@ -7,6 +10,7 @@ import random
 import signal
 import statistics
 import time
+import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +25,16 @@ CLIENTS = 10
 ENGINE_CLIENTS = 2
 SERVES_S_MAX = 3.0
 RECOVERY_S_MAX = 60.0
+CANCELS = 10
+STOPPED_MS_MAX = 500
+UNREAD_TOKENS_MAX = 30
+"""Tokens on their way to a client that has closed its connection: delivered, and not read."""
 ROLES = ("gateway", "app", "worker", "engine")
-SIGTERM_SHARE = 0.15
-LIVED_S = 10.0
-"""A victim has lived this long: a process that dies sooner is started again with a growing pause, by design."""
+SIGTERM_SHARE = 0.1
+SETTLED_S = 1.0
+"""A victim has been seen alive and serving this long; a kill may hit a process that has only just come back."""
+GATEWAY_PROBES = 8
+"""Fresh connections at once: the system spreads them over the gateways' sockets, so some meet the killed one's."""
 
 
 @dataclass
@@ -34,6 +44,19 @@ class Kill:
     role: str
     signal: str
     served_after_s: float
+    load: float
+    """Load average of the last minute, at the kill."""
+    refused: dict[str, int]
+    """Answers that fresh requests got before they were served, by status (0: no answer)."""
+
+
+@dataclass
+class Cancel:
+    """A client of the engine that went away in mid-answer."""
+
+    received: int
+    booked: int
+    engine_stopped_ms: int
 
 
 @dataclass
@@ -58,7 +81,8 @@ class Ledger:
 @check(
     4,
     "chaos",
-    bar="200 random kill -9 of gateway, app, engine: 0 delivered tokens lost, verify clean, residual 0, serves again in 3 s",
+    bar="200 random kill -9 of gateway, app, engine: 0 delivered tokens lost, verify clean, residual 0, serves again in 3 s; "
+    "cancelled streams settle at what was delivered, the engine stops in 500 ms",
 )
 def chaos(run: Run) -> Measured:
     """Load on a scripted provider and on the real engine while a random process dies every few seconds."""
@@ -72,7 +96,9 @@ def chaos(run: Run) -> Measured:
         kills = asyncio.run(_storm(run, hub, chance, received))
         run.note("load ended; waiting for recovery")
         findings = _recover(hub, received, upstream)
-    return _judge(run, kills, received, findings)
+        cancels = asyncio.run(_cancel(hub, chance))
+        findings |= {"cancels": [one.__dict__ for one in cancels], "verify": hub.command("ledger.verify")}
+    return _judge(run, kills, cancels, received, findings)
 
 
 async def _storm(run: Run, hub: Hub, chance: random.Random, received: Ledger) -> list[Kill]:
@@ -100,51 +126,62 @@ async def _storm(run: Run, hub: Hub, chance: random.Random, received: Ledger) ->
 
 
 def _victim(hub: Hub, chance: random.Random, born: dict[int, float]) -> tuple[str, int] | None:
-    """A random process that has lived `LIVED_S`."""
+    """A random process that has lived `SETTLED_S`. Everything serves when this is called."""
     now = time.monotonic()
     alive = [(role, pid) for role in ROLES for pid in hub.pids(role)]
     for _, pid in alive:
         born.setdefault(pid, now)
-    ready = [(role, pid) for role, pid in alive if now - born[pid] > LIVED_S]
+    ready = [(role, pid) for role, pid in alive if now - born[pid] > SETTLED_S]
     return chance.choice(ready) if ready else None
 
 
 async def _kill(hub: Hub, chance: random.Random, role: str, pid: int) -> Kill:
-    number = signal.SIGTERM if role == "gateway" and chance.random() < SIGTERM_SHARE else signal.SIGKILL
+    """Kill, then ask until a fresh request of the role's kind is answered; the clock starts at the signal."""
+    number = signal.SIGTERM if chance.random() < SIGTERM_SHARE else signal.SIGKILL
+    load, refused = os.getloadavg()[0], Counter[str]()
+    started = time.monotonic()
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    started = time.monotonic()
-    if number == signal.SIGTERM:  # it drains first; what counts is the time without it
-        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-            await asyncio.sleep(0.02)
-        started = time.monotonic()
-    await _serves(hub, role)
-    return Kill(role, signal.Signals(number).name, round(time.monotonic() - started, 2))
+    while number == signal.SIGKILL and _running(pid):
+        await asyncio.sleep(0.001)
+    while not await _serves(hub, role, refused) and time.monotonic() - started < RECOVERY_S_MAX:
+        await asyncio.sleep(0.05)
+    served_after_s = round(time.monotonic() - started, 2)
+    while pid in hub.pids(role) or (role == "gateway" and len(hub.pids(role)) < hub.gateways):
+        await asyncio.sleep(0.05)  # it drains
+    return Kill(role, signal.Signals(number).name, served_after_s, load, dict(refused))
 
 
-async def _serves(hub: Hub, role: str) -> None:
-    """Until the role serves again; connections to a gateway that is being restarted wait in its queue."""
-    deadline = time.monotonic() + RECOVERY_S_MAX
-    while time.monotonic() < deadline:
-        if role == "gateway":
-            probes = await asyncio.gather(*[asyncio.to_thread(_healthy, hub, "/healthz") for _ in range(8)])
-            if all(probes) and len(hub.pids("gateway")) == hub.gateways:
-                return
-        elif role == "app":
-            if await asyncio.to_thread(_healthy, hub, "/api/health"):
-                return
-        else:
-            body = {"model": TINY, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-            if (await complete(f"{hub.url}/v1", ADMIN_KEY, body, timeout_s=10)).status == 200:
-                return
-        await asyncio.sleep(0.03)
-
-
-def _healthy(hub: Hub, path: str) -> bool:
+def _running(pid: int) -> bool:
+    """False once the process is gone or waits to be reaped."""
     try:
-        return hub.request("GET", path, timeout_s=10)[0] == 200
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except OSError:
         return False
+
+
+async def _serves(hub: Hub, role: str, refused: Counter[str]) -> bool:
+    """Fresh requests of the role's kind, each on a connection of its own: True if all are answered."""
+    if role == "app":
+        status = await asyncio.to_thread(_app_status, hub)
+        statuses = [status]
+    elif role == "gateway":
+        body = {"model": ROUTED, "messages": prompt("probe", 1), "max_tokens": 1}
+        probes = [complete(f"{hub.url}/v1", ADMIN_KEY, body, timeout_s=30) for _ in range(GATEWAY_PROBES)]
+        statuses = [answer.status for answer in await asyncio.gather(*probes)]
+    else:
+        body = {"model": TINY, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        statuses = [(await complete(f"{hub.url}/v1", ADMIN_KEY, body, timeout_s=30)).status]
+    refused.update(str(status) for status in statuses if status != 200)
+    return all(status == 200 for status in statuses)
+
+
+def _app_status(hub: Hub) -> int:
+    """A command through the hub: authenticated, from the database, audited."""
+    try:
+        return hub.request("POST", "/api/commands/model.list", {}, timeout_s=30)[0]
+    except OSError:
+        return 0
 
 
 async def _load(hub: Hub, chance: random.Random, received: Ledger, stop: asyncio.Event, number: int) -> None:
@@ -199,9 +236,11 @@ def _recover(hub: Hub, received: Ledger, upstream: Upstream) -> dict[str, Any]:
         if tokens > booked.get(request_id, 0)
     }
     sent = sum(upstream.counts().values())
+    reconciled = _reconcile(hub)
     scripted = sum(row["output_tokens"] for row in rows.values() if row["model"] == ROUTED)
     findings: dict[str, Any] = {
         "settled": settled,
+        "unconfirmed": sum(boot["unconfirmed"] for boot in reconciled["items"]),
         "held_zero": held_zero,
         "events": len(rows),
         "requests_with_tokens": len(wanted),
@@ -213,13 +252,39 @@ def _recover(hub: Hub, received: Ledger, upstream: Upstream) -> dict[str, Any]:
         "delivered": sum(received.received.values()),
         "finishes": dict(Counter(row["finish"] for row in rows.values())),
     }
-    findings["reconcile"] = _reconcile(hub)
+    findings["reconcile"] = reconciled
     for boot in findings["reconcile"]["items"]:
         if boot["output_residual"]:
             hub.command("ledger.post-residual", engine_boot=boot["engine_boot"])
     findings["residual_after_recovery"] = _reconcile(hub)["residual"]
-    findings["verify"] = hub.command("ledger.verify")
     return findings
+
+
+async def _cancel(hub: Hub, chance: random.Random) -> list[Cancel]:
+    """Streams of the engine that are left early: until the engine stands still, and what the books say."""
+    found: list[Cancel] = []
+    body = {"model": TINY, "messages": [{"role": "user", "content": "Tell a long story."}], "stream": True}
+    for _ in range(CANCELS):
+        more = {"max_tokens": 600, "ignore_eos": True}
+        answer = await complete(f"{hub.url}/v1", ADMIN_KEY, body | more, stop_after=chance.randint(5, 60))
+        left = time.monotonic()
+        while await asyncio.to_thread(_engine_works, hub) and time.monotonic() - left < 10:
+            await asyncio.sleep(0.01)
+        stopped_ms = round((time.monotonic() - left) * 1000)
+        event = await asyncio.to_thread(hub.event, answer.request_id)
+        found.append(Cancel(answer.tokens, event["output_tokens"], stopped_ms))
+    return found
+
+
+def _engine_works(hub: Hub) -> bool:
+    """By the engine's own account."""
+    engine = hub.engine(TINY)
+    asked = urllib.request.Request(
+        engine["base_url"].removesuffix("/v1") + "/metrics",
+        headers={"Authorization": f"Bearer {engine['api_key']}"},
+    )
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return b"\nllamacpp:requests_processing 0\n" not in answer.read()
 
 
 def _reconcile(hub: Hub) -> dict[str, Any]:
@@ -231,11 +296,13 @@ def _held(hub: Hub) -> int:
     return int(hub.rows("ledger", "SELECT COALESCE(SUM(held), 0) AS held FROM bucket")[0]["held"])
 
 
-def _judge(run: Run, kills: list[Kill], received: Ledger, found: dict[str, Any]) -> Measured:
+def _judge(
+    run: Run, kills: list[Kill], cancels: list[Cancel], received: Ledger, found: dict[str, Any]
+) -> Measured:
     away = [kill.served_after_s for kill in kills]
     whole, residual = found["verify"]["whole"], found["residual_after_recovery"]
     by_role = {
-        role: {"kills": len(times), "median_s": statistics.median(times), "max_s": max(times)}
+        role: _distribution(times)
         for role in ROLES
         if (times := [kill.served_after_s for kill in kills if kill.role == role])
     }
@@ -248,14 +315,18 @@ def _judge(run: Run, kills: list[Kill], received: Ledger, found: dict[str, Any])
         and whole
         and residual == 0
         and max(away) <= SERVES_S_MAX
+        and all(one.engine_stopped_ms <= STOPPED_MS_MAX for one in cancels)
+        and all(0 <= one.booked - one.received <= UNREAD_TOKENS_MAX for one in cancels)
         and (len(kills) >= 200 or run.quick)
     )
     slow = sum(one > SERVES_S_MAX for one in away)
     return Measured(
         holds,
         f"{len(kills)} kills, {found['delivered']} tokens delivered in {found['requests_with_tokens']} answers: "
-        f"{found['lost_tokens']} lost, verify {'clean' if whole else 'NOT clean'}, residual {found['reconcile']['residual']} before recovery and {residual} after, served again after "
-        f"{statistics.median(away):.1f} s median, {max(away):.1f} s longest ({slow} over 3 s)",
+        f"{found['lost_tokens']} lost, verify {'clean' if whole else 'NOT clean'}, residual {found['reconcile']['residual']} before recovery and {residual} after ({found['unconfirmed']} tokens that engines did not live to confirm), served again after "
+        f"{statistics.median(away):.1f} s median, {max(away):.1f} s longest ({slow} over 3 s, load {statistics.median(kill.load for kill in kills):.1f}); {len(cancels)} cancelled streams: "
+        f"engine stopped within {max(one.engine_stopped_ms for one in cancels)} ms, "
+        f"booked at most {max(one.booked - one.received for one in cancels)} tokens beyond those read",
         {
             **found,
             "roles": by_role,
@@ -263,3 +334,12 @@ def _judge(run: Run, kills: list[Kill], received: Ledger, found: dict[str, Any])
             "kills": [kill.__dict__ for kill in kills],
         },
     )
+
+
+def _distribution(times: list[float]) -> dict[str, float]:
+    """How long a role was away, in seconds."""
+    ordered = sorted(times)
+    at = {
+        f"p{share}_s": ordered[min(len(ordered) - 1, len(ordered) * share // 100)] for share in (50, 90, 99)
+    }
+    return {"kills": len(ordered), **at, "max_s": ordered[-1]}
