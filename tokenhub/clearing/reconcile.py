@@ -2,8 +2,9 @@
 
 Per engine boot: the engine's own counters against the books. A residual is what a crash left open (tokens made
 and never journaled, or a checkpoint recorded that was never sent); `post_residual` books it as undelivered.
-An engine that is killed takes its last counts with it: what it made after the last sample (half a second) is known
-from the gateways alone, and `unconfirmed` tells how many tokens rest on that.
+An engine that is killed takes its last counts with it: those of requests that it had not finished (llama.cpp counts
+a request when it ends), or finished after the last sample. What they made is known from the gateways alone, and
+`unconfirmed` tells how many tokens rest on that.
 """
 
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ from tokenhub.maas.deployments.store import DeploymentRow
 log = structlog.get_logger()
 POLL_S = 0.3
 COUNT_EVERY_S = 0.5
-"""What an engine makes after its last sample is lost to its own count when it is killed."""
+"""Requests that an engine finishes after its last sample are lost to its own count when it is killed."""
 REST_RECORD_S = 2.0
 BACKOFF_S_MAX = 30.0
 SETTLED_S = 1.0
