@@ -64,6 +64,7 @@ async def conduct(server: "GatewayServer", exchange: Exchange, endpoint: Endpoin
             exchange, principal, body
         ):
             return
+        exchange.drop_head()
         await _serve(server, exchange, principal, request)
     except HubError as error:
         exchange.fail(error)
@@ -241,6 +242,7 @@ async def _attempt(job: _Job, deployment: Deployment) -> None:
                 # A kept connection that the upstream had closed meanwhile: once more, on a new one.
                 collector = Collector(early=prepared.stream)
                 connection = await _connect(job, deployment)
+        prepared.body = b""  # sent; a stream may last for minutes
         check_answer(head, b"" if 200 <= head.status < 300 else await collector.whole, prepared.mender)
         if prepared.stream and b"json" not in head.headers.get(b"content-type", b""):
             await _stream(job, connection, prepared)

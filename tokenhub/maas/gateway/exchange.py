@@ -28,6 +28,9 @@ def header_block(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
+_NO_HEADERS: dict[bytes, bytes] = {}
+
+
 class Valve(Protocol):
     """Whoever produces the answer's bytes: told to pause while the client does not take them."""
 
@@ -119,6 +122,11 @@ class Exchange:
     def gone(self) -> bool:
         """The client is no longer there."""
         return self.connection.closed
+
+    def drop_head(self) -> None:
+        """The headers are read for the last time: a stream may last for minutes, and there are many."""
+        self.connection.header_list = self.header_list = []
+        self.headers = _NO_HEADERS
 
     def respond(self, status: int, headers: bytes, body: bytes = b"") -> None:
         """The whole answer at once. `headers`: see `header_block`."""
