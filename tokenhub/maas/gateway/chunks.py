@@ -2,14 +2,14 @@
 
 import re
 
-SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
+_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
 LAST = 2
 
 
 def aligned(data: bytes) -> int:
     """1: `data` is whole chunks, each ending with an event; `LAST`: and the final chunk, nothing after; else 0."""
     at, size = 0, len(data)
-    match = SIZE_LINE.match
+    match = _SIZE_LINE.match
     while at < size:
         line = match(data, at)
         if line is None:
@@ -29,7 +29,7 @@ def unframed(data: bytes) -> bytes:
     parts: list[bytes] = []
     at = 0
     while True:
-        line = SIZE_LINE.match(data, at)
+        line = _SIZE_LINE.match(data, at)
         if line is None:
             break
         length = int(line.group(1), 16)

@@ -150,10 +150,18 @@ class Meter:
     def before_send(self) -> None:
         """Call before bytes leave: records them first when the last checkpoint does not cover them."""
         if self.output >= self.recorded:
-            self.recorded = self.output + AHEAD_TOKENS
+            self.recorded = self._ahead()
             self.clerk.checkpoint(
                 self.hold, self._event(self._running(self.recorded), status=200, finish="open")
             )
+
+    def _ahead(self) -> int:
+        """How far a checkpoint covers the answer: no further than the upstream may go by its limit."""
+        output, request = self.output, self.request
+        limit = request.upstream_max_tokens or request.max_tokens
+        if limit is None:
+            return output + AHEAD_TOKENS
+        return max(output + 1, min(output + AHEAD_TOKENS, limit * request.choices))
 
     def capture(self, *, status: int, delivered: bool = True) -> UsageEvent:
         """Close the account. `delivered` false: the output stayed here (a client that left before its answer)."""

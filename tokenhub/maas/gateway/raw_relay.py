@@ -1,11 +1,12 @@
 """A conforming stream, passed on as it comes: bytes in, the same bytes out, only usage and the tail looked at."""
 
+import asyncio
 import re
 
 import msgspec
 
 from tokenhub.kernel.errors import HubError
-from tokenhub.maas.gateway.chunks import SIZE_LINE, unframed
+from tokenhub.maas.gateway.chunks import unframed
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
@@ -20,7 +21,6 @@ STREAM_HEADERS = (
 _USAGE_OBJECT = re.compile(rb'"usage": ?\{')
 _DONE = b"[DONE]\n\n\r\n"
 _FINISH = re.compile(rb'"finish_reason": ?"([a-z_]{1,32})"')
-_size_line = SIZE_LINE.match
 _decode = msgspec.json.Decoder().decode
 
 
@@ -35,11 +35,11 @@ class RawRelay:
         "_connection",
         "_done",
         "_exchange",
-        "_flowing",
         "_headers",
         "_meter",
         "_rest",
         "_strip_usage",
+        "_transport",
         "ended",
         "tail",
         "wants_framed",
@@ -57,7 +57,9 @@ class RawRelay:
         self._meter = meter
         self._headers = headers
         self._done = False
-        self._flowing = False  # the last block was plain, and so is the next one unless it says otherwise
+        self._transport: asyncio.Transport | None = (
+            None  # the client's while plain blocks may go straight to it
+        )
         self._strip_usage = not meter.request.include_usage
         self._rest: bytes = b""
         self.wants_framed = exchange.http11
@@ -81,17 +83,17 @@ class RawRelay:
 
     def on_block(self, data: bytes) -> bool:
         """The usual block of a stream under way, as it came: one chunk, whole events, nothing to look at in them."""
-        client, meter = self._exchange.connection, self._meter
-        transport = client.transport
-        if not self._flowing or client.closed or transport is None:
+        transport = self._transport
+        if transport is None or not data.endswith(b"}\n\n\r\n"):
             return False
-        line = _size_line(data)
-        if line is None or line.end() + int(line.group(1), 16) + 2 != len(data) or data[-4:] != b"\n\n\r\n":
+        end = data.find(b"\r\n", 1, 10)
+        if data[:end] != b"%x" % (len(data) - end - 4):
             return False
-        if data.endswith(_DONE) or (b'"usage"' in data and _USAGE_OBJECT.search(data)):
+        if b'"usage":{' in data or b'"usage": {' in data:
             return False
-        if not meter.finish and b'"finish_reason":"' in data:
+        if b'"finish_reason":"' in data:
             return False
+        meter = self._meter
         events = meter.events + data.count(b"\n\n")
         if events >= meter.recorded:
             return False  # a checkpoint is due
@@ -119,11 +121,12 @@ class RawRelay:
             self._exchange.write_framed(data)
         else:
             self._exchange.begin(200, self._headers, data)
-        self._flowing = meter.counted_events < 0 and self._exchange.recorder is None
+        if meter.counted_events < 0 and self._exchange.recorder is None:
+            self._transport = self._exchange.connection.transport
 
     def on_data(self, data: bytes) -> None:
         """Any part of the body."""
-        self._flowing = False
+        self._transport = None
         if self._done:
             if not data.isspace():
                 self.ended.set(None)
@@ -158,7 +161,7 @@ class RawRelay:
 
     def _closely(self, payload: bytes, *, last: bool) -> None:
         """Event by event: read usage, drop the usage event of a client that did not ask."""
-        self._flowing = False
+        self._transport = None
         kept: list[bytes] = []
         for event in payload.split(b"\n\n"):
             if not event or event.isspace():
