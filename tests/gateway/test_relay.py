@@ -187,3 +187,61 @@ async def test_a_slow_reader_stops_the_upstream_and_memory(hub: Hub) -> None:
         total += len(part)
     writer.close()
     assert total > 400 * 60_000 and sent == 400
+
+
+async def test_a_checkpoint_covers_no_more_than_the_answer_may_have(hub: Hub) -> None:
+    """A gateway killed in mid-stream books at most what the request could have used."""
+    seen: list[list[int]] = []
+
+    async def script(call: Call) -> None:
+        call.writer.write(STREAM_HEAD)
+        drafted: list[int] = []
+        for number in range(12):
+            call.writer.write(framed(sse(chunk(f"w{number}"))))
+            await asyncio.sleep(0.01)
+            for hold in hub.server.clerk._drafted.values():
+                assert hold.draft is not None
+                drafted.append(json.loads(hold.draft)[1]["output_tokens"])
+        seen.append(drafted)
+        call.writer.write(framed(sse(chunk(finish="length"))) + framed(sse(usage_chunk(12, 12))))
+        call.writer.write(framed(sse("[DONE]")) + b"0\r\n\r\n")
+
+    hub.upstream.script = script
+    await hub.ask(body=chat(stream=True, max_tokens=12))
+    await hub.ask(body=chat(stream=True))
+    assert set(seen[0]) == {12}
+    assert set(seen[1]) == {256}
+    assert [event["output_tokens"] for event in await hub.settled()] == [12, 12]
+
+
+async def test_blocks_of_every_shape_arrive_in_order(hub: Hub) -> None:
+    """Whole chunks go on as they came; parts of events, several chunks and odd framing between them do not overtake."""
+    events = [sse(chunk(f"{number} ")) for number in range(9)]
+    half = len(events[3]) // 2
+    blocks = [
+        framed(events[0]),
+        framed(events[1]),
+        framed(events[2]) + framed(events[3][:half]),
+        framed(events[3][half:]),
+        framed(events[4])[:20],
+        framed(events[4])[20:],
+        b"%X;x=1\r\n%b\r\n" % (len(events[5]), events[5]),
+        b"0%x\r\n%b\r\n" % (len(events[6]), events[6]),
+        framed(events[7] + events[8]),
+        framed(sse(chunk(finish="stop"))),
+        framed(sse({**chunk("9 "), "usage": None})),
+        framed(sse(usage_chunk(12, 10))) + framed(sse("[DONE]")) + b"0\r\n\r\n",
+    ]
+
+    async def script(call: Call) -> None:
+        call.writer.write(STREAM_HEAD)
+        for block in blocks:
+            call.writer.write(block)
+            await asyncio.sleep(0.02)
+
+    hub.upstream.script = script
+    answer = await hub.ask(body=chat(stream=True))
+    said = [event["choices"][0]["delta"].get("content") for event in answer.events[:-1]]
+    assert [word for word in said if word] == [f"{number} " for number in range(10)]
+    assert answer.events[-1] == "[DONE]"
+    assert [(event["output_tokens"], event["finish"]) for event in await hub.settled()] == [(10, "stop")]

@@ -149,7 +149,7 @@ class Meter:
 
     def before_send(self) -> None:
         """Call before bytes leave: records them first when the last checkpoint does not cover them."""
-        if self.output >= self.recorded:
+        if self.output > self.recorded or not self.recorded:
             self.recorded = self._ahead()
             self.clerk.checkpoint(
                 self.hold, self._event(self._running(self.recorded), status=200, finish="open")

@@ -95,7 +95,7 @@ class RawRelay:
             return False
         meter = self._meter
         events = meter.events + data.count(b"\n\n")
-        if events >= meter.recorded:
+        if events > meter.recorded:
             return False  # a checkpoint is due
         meter.events = events
         transport.write(data)
@@ -115,7 +115,7 @@ class RawRelay:
             self._see_finish(data)
         if not meter.received:
             meter.touch()
-        if meter.events >= meter.recorded or meter.counted_events >= 0:
+        if meter.events > meter.recorded or not meter.recorded or meter.counted_events >= 0:
             meter.before_send()
         if self._exchange.status:
             self._exchange.write_framed(data)
