@@ -33,26 +33,33 @@ class Made(Model):
     dry: bool
 
 
-@command("thing.make", effect="write", permission="admin", summary="Make a thing.")
+@command("thing.make", effect="write", resource="", permission="admin", summary="Make a thing.")
 def thing_make(ctx: Context, args: Thing) -> Made:
     _team(ctx, args.name)
     return Made(name=args.name, token="shown-once", dry=ctx.dry_run)
 
 
-@command("thing.break", effect="write", permission="admin", summary="Make a thing, then crash.")
+@command("thing.break", effect="write", resource="", permission="admin", summary="Make a thing, then crash.")
 def thing_break(ctx: Context, args: Thing) -> Made:
     _team(ctx, args.name)
     raise RuntimeError("a bug")
 
 
-@command("thing.book", effect="write", writes="ledger", permission="admin", summary="Write the ledger.")
+@command(
+    "thing.book",
+    effect="write",
+    resource="",
+    writes="ledger",
+    permission="admin",
+    summary="Write the ledger.",
+)
 def thing_book(ctx: Context, args: Thing) -> Made:
     found = ctx.hub.execute(select(func.count()).select_from(teams)).scalar_one()
     revision.bump(ctx.ledger)
     return Made(name=f"{args.name} {found}", token="", dry=False)
 
 
-@command("thing.later", effect="write", permission="", summary="Start something long.")
+@command("thing.later", effect="write", resource="", permission="", summary="Start something long.")
 def thing_later(ctx: Context, args: Thing) -> Made:
     ctx.pending(next="hub thing show")
     return Made(name=args.name, token="", dry=False)

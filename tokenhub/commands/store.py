@@ -1,17 +1,15 @@
-"""Statements on audit rows and idempotency keys; part of the running command's transaction."""
+"""Statements on idempotency keys; part of the running command's transaction."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tokenhub.commands.tables import audit, idempotency
+from tokenhub.commands.tables import idempotency
 from tokenhub.db.engine import Name
-from tokenhub.identity.types import Principal
-from tokenhub.kernel.ids import new_id
 
 IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 
@@ -58,33 +56,11 @@ def keep_answer(
     )
 
 
-def write_audit(
-    connection: Connection,
-    name: Name,
-    principal: Principal,
-    *,
-    command: str,
-    effect: str,
-    outcome: str,
-    arguments: Mapping[str, Any],
-    request_id: str,
-    at_ms: int,
-) -> str:
-    """Insert one audit row; returns its id."""
-    audit_id = new_id("audit")
-    connection.execute(
-        insert(audit[name]).values(
-            id=audit_id,
-            at_ms=at_ms,
-            org_id=principal.org_id,
-            actor=principal.actor,
-            key_id=principal.key_id,
-            app=principal.app,
-            command=command,
-            effect=effect,
-            outcome=outcome,
-            arguments=json.dumps(arguments, ensure_ascii=False, sort_keys=True),
-            request_id=request_id,
-        )
-    )
-    return audit_id
+def peek(connection: Connection, name: Name, *, actor: str, key: str, at_ms: int) -> Stored | None:
+    """What is stored under an idempotency key, without taking it."""
+    table = idempotency[name]
+    fresh = table.c.created_at_ms >= at_ms - IDEMPOTENCY_TTL_MS
+    row = connection.execute(
+        select(table).where(table.c.actor == actor, table.c.key == key, fresh)
+    ).one_or_none()
+    return None if row is None else Stored(row.command, row.body_hash, json.loads(row.answer))
