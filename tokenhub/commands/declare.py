@@ -40,7 +40,7 @@ from tokenhub.db.engine import Name
 
 Effect = Literal["read", "write", "irreversible"]
 Trust = Literal["trusted", "untrusted"]
-Permission = Literal["", "admin", "inference", "read", "usage:read", "keys:write"]
+Permission = Literal["", "admin", "inference", "read", "usage:read", "keys:write", "work"]
 """The scope a caller needs; empty = any known caller."""
 
 Content = Annotated[str, Field(json_schema_extra={"format": "content"})]

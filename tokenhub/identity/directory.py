@@ -4,11 +4,11 @@ Every function takes the organisation that asks; what belongs to another one doe
 named by its id or by its name, which is unique in the organisation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tokenhub.db import revision
@@ -223,6 +223,50 @@ def member_names(connection: Connection, team_ids: Sequence[str]) -> dict[str, l
     for row in rows:
         found[row.team_id].append(row.name)
     return found
+
+
+def user_names(connection: Connection, org_id: str, user_ids: Collection[str]) -> dict[str, str]:
+    """Names of these users, of those that are in the organisation."""
+    rows = connection.execute(
+        select(users.c.id, users.c.name).where(users.c.org_id == org_id, users.c.id.in_(user_ids))
+    )
+    return {row.id: row.name for row in rows}
+
+
+def project_names(connection: Connection, org_id: str, project_ids: Collection[str]) -> dict[str, str]:
+    """Names of these projects, of those that are in the organisation."""
+    if not project_ids:
+        return {}
+    query = select(projects.c.id, projects.c.name).where(
+        projects.c.org_id == org_id, projects.c.id.in_(project_ids)
+    )
+    return {row.id: row.name for row in connection.execute(query)}
+
+
+def named_in(connection: Connection, org_id: str, names: Collection[str]) -> dict[str, str]:
+    """Name -> id of the enabled users who are called so."""
+    rows = connection.execute(
+        select(users.c.id, users.c.name).where(
+            users.c.org_id == org_id, users.c.name.in_(names), users.c.disabled_at_ms.is_(None)
+        )
+    )
+    return {row.name: row.id for row in rows}
+
+
+def of_role(connection: Connection, org_id: str, role: str) -> list[str]:
+    """Ids of the enabled users of this role, the oldest first."""
+    query = select(users.c.id).where(
+        users.c.org_id == org_id, users.c.role == role, users.c.disabled_at_ms.is_(None)
+    )
+    return list(connection.execute(query.order_by(users.c.id)).scalars())
+
+
+def open_projects(principal: Principal) -> Select[tuple[str]]:
+    """Ids of the projects whose work the caller sees: those of no team, and of the teams that they are in."""
+    mine = select(memberships.c.team_id).where(memberships.c.user_id == (principal.user_id or ""))
+    return select(projects.c.id).where(
+        projects.c.org_id == principal.org_id, or_(projects.c.team_id.is_(None), projects.c.team_id.in_(mine))
+    )
 
 
 def actor_name(connection: Connection, principal: Principal) -> str:
