@@ -50,7 +50,9 @@ def told(changes: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
         (
             one["table"],
             one["op"],
-            ",".join(sorted(one["after"])) if one["op"] == "update" else _mask("/".join(map(str, one["key"].values()))),
+            ",".join(sorted(one["after"]))
+            if one["op"] == "update"
+            else _mask("/".join(map(str, one["key"].values()))),
         )
         for one in changes
     }
@@ -76,7 +78,9 @@ def test_every_write_can_be_seen_before_and_taken_back_after(world: World) -> No
         if declared.effect == "read" or declared.name in FAILING or declared.name == "audit.undo":
             continue
         raw = world.filled(SAMPLES[declared.name])
-        name: Name = declared.writes_by(declared.arguments(**raw)) if declared.writes_by else declared.writes or "hub"
+        name: Name = (
+            declared.writes_by(declared.arguments(**raw)) if declared.writes_by else declared.writes or "hub"
+        )
         before = rows(world, name)
         plan = execute(registry(), runtime, by, declared.name, raw, dry_run=True)
         assert plan.error is None and plan.changes is not None, (declared.name, plan)

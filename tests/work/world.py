@@ -77,7 +77,11 @@ def build(database: Database, settings: Settings) -> World:
     for name in ("ana", "bob"):
         world.ids[name] = world.do("admin", "user.create", name=name)["id"]
         made = world.do(
-            "admin", "key.create", name=name, user=name, scopes=["read", "work", "keys:write", "usage:read", "inference"]
+            "admin",
+            "key.create",
+            name=name,
+            user=name,
+            scopes=["read", "work", "keys:write", "usage:read", "inference"],
         )
         world.keys[name] = made["key"]
         with database.read("hub") as connection:
@@ -117,12 +121,16 @@ def _things(world: World) -> None:
     do("admin", "department.create", name="empty")
     do("admin", "department.join", department="sales", user="ana")
     do("admin", "agent.create", name="helper")
-    made = do("admin", "grant.create", agent="helper", commands=["*"], effects=["read", "write", "irreversible"])
+    made = do(
+        "admin", "grant.create", agent="helper", commands=["*"], effects=["read", "write", "irreversible"]
+    )
     ids["grant"], world.keys["agent"] = made["id"], made["key"]
     with world.database.read("hub") as connection:
         world.people["agent"] = authenticate(connection, made["key"])
     for name in ("gate", "gate2"):
-        asked = world.call("agent", "user.disable" if name == "gate2" else "key.revoke", **_irreversible(world, name))
+        asked = world.call(
+            "agent", "user.disable" if name == "gate2" else "key.revoke", **_irreversible(world, name)
+        )
         if asked.status == "pending" and asked.data is not None:
             ids[name] = asked.data["gate"]
     ids["task"] = do("admin", "task.create", title="Write the report", assignee="ana")["id"]
@@ -262,7 +270,13 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "service-account.create": {"name": "second", "team": "crew"},
     "service-account.list": {},
     "task.comment": {"task": "{task}", "text": "Waiting"},
-    "task.create": {"title": "New", "assignee": "bob", "project": "launch", "due": "2026-12-01", "priority": 1},
+    "task.create": {
+        "title": "New",
+        "assignee": "bob",
+        "project": "launch",
+        "due": "2026-12-01",
+        "priority": 1,
+    },
     "task.drop": {"task": "{task}"},
     "task.finish": {"task": "{task}"},
     "task.list": {"assignee": "ana"},

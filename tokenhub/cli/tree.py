@@ -259,10 +259,11 @@ def _content(param: Param, value: str) -> str:
     """`-` = standard input, `@FILE` = that file (one that is no text as base64), else the text itself."""
     if value == "-":
         return sys.stdin.read()
-    if not value.startswith("@"):
-        return value
+    path = os.path.expanduser(value[1:])
+    if not value.startswith("@") or (re.search(r"[\s(]", path) and not os.path.exists(path)):
+        return value  # a text may begin with @, too
     try:
-        with open(os.path.expanduser(value[1:]), "rb") as handle:
+        with open(path, "rb") as handle:
             data = handle.read()
     except OSError as error:
         raise click.UsageError(f"{param.flag}: cannot read {value[1:]}: {error.strerror}.") from error
