@@ -247,3 +247,11 @@ def test_denials_and_agents_reads_are_on_the_record(call: Call, lend: Any, datab
             )
         ).all()
     assert [tuple(row) for row in rows] == [("team.list", "success"), ("team.create", "denied")]
+
+
+def test_an_agent_cannot_vouch_for_itself(call: Call, lend: Any) -> None:
+    agent = lend("*", effects=["read", "write", "irreversible"], vouched=["ana"])
+    raw = {"agent": "helper", "commands": ["team.*"], "vouched": ["mallory"]}
+    refused = call("grant.create", raw, by=agent)
+    assert _code(refused) == "permission_denied"
+    assert call("grant.create", {**raw, "vouched": ["ana"]}, by=agent).ok

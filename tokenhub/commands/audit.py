@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tokenhub.commands.tables import audit, audit_head
@@ -83,7 +83,6 @@ def write(connection: Connection, name: Name, principal: Principal, entry: Entry
 
     The head's row is locked until the transaction ends; take it last.
     """
-    table = audit[name]
     seq, before = _take_head(connection, name, principal.org_id)
     row: dict[str, Any] = {
         "id": new_id(_PREFIX[name]),
@@ -105,11 +104,8 @@ def write(connection: Connection, name: Name, principal: Principal, entry: Entry
         "undoes": entry.undoes,
     }
     row["hash"] = link(before, row)
-    connection.execute(insert(table), row)
-    head = audit_head[name]
-    connection.execute(
-        update(head).where(head.c.org_id == principal.org_id).values(seq=seq + 1, hash=row["hash"])
-    )
+    connection.execute(_APPEND[name], row)
+    connection.execute(_MOVE[name], {"org": principal.org_id, "next_seq": seq + 1, "next_hash": row["hash"]})
     return str(row["id"])
 
 
@@ -192,14 +188,13 @@ def listing(
 
 def _take_head(connection: Connection, name: Name, org_id: str) -> tuple[int, str]:
     head = audit_head[name]
-    query = select(head.c.seq, head.c.hash).where(head.c.org_id == org_id).with_for_update()
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_HEAD[name], {"org": org_id}).one_or_none()
     if row is None:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         first = dialect.insert(head).values(org_id=org_id, seq=0, hash=GENESIS).on_conflict_do_nothing()
         connection.execute(first)
-        row = connection.execute(query).one()
-    return int(row[0]), str(row[1])
+        row = connection.execute(_HEAD[name], {"org": org_id}).one()
+    return int(row.seq), str(row.hash)
 
 
 def _walk(connection: Connection, name: Name, org_id: str) -> Iterator[dict[str, Any]]:
@@ -211,3 +206,16 @@ def _walk(connection: Connection, name: Name, org_id: str) -> Iterator[dict[str,
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_HEAD: dict[Name, Any] = {
+    name: select(head.c.seq, head.c.hash).where(head.c.org_id == bindparam("org")).with_for_update()
+    for name, head in audit_head.items()
+}
+_MOVE: dict[Name, Any] = {
+    name: update(head)
+    .where(head.c.org_id == bindparam("org"))
+    .values(seq=bindparam("next_seq"), hash=bindparam("next_hash"))
+    for name, head in audit_head.items()
+}
+_APPEND: dict[Name, Any] = {name: insert(table) for name, table in audit.items()}

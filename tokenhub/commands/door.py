@@ -25,7 +25,7 @@ from tokenhub.commands.envelope import Envelope, Fault
 from tokenhub.commands.parsing import parse
 from tokenhub.commands.redaction import without_secrets
 from tokenhub.commands.registry import Registry
-from tokenhub.commands.store import Stored, claim, keep_answer, peek
+from tokenhub.commands.store import Stored, claim, keep, peek
 from tokenhub.config import Settings
 from tokenhub.db.changes import Changes
 from tokenhub.db.engine import Database, Name
@@ -206,7 +206,16 @@ def _effect(
     audit_id = audit.write(written, context.writes, call.principal, entry)
     if call.key:
         stored = {"status": context.status, "data": safe, "audit_id": audit_id, "next": context.next}
-        keep_answer(written, context.writes, actor=call.caller, key=call.key, answer=stored)
+        keep(
+            written,
+            context.writes,
+            actor=call.caller,
+            key=call.key,
+            command=command.name,
+            body_hash=call.body_hash,
+            at_ms=call.at_ms,
+            answer=stored,
+        )
     return Envelope(context.status, result.model_dump(mode="json"), audit_id=audit_id, next=context.next)
 
 

@@ -98,6 +98,7 @@ def gate_show(ctx: Context, args: GateNamed) -> GateView:
     resource="gate",
     sinks=("gate",),
     permission="",
+    trust="untrusted",
     summary="Say yes to exactly this command, once.",
     positional=("gate",),
     examples=[Example("hub gate approve gate_01…", "It runs when whoever asked repeats it")],
@@ -116,6 +117,7 @@ def gate_approve(ctx: Context, args: GateDecide) -> GateView:
     resource="gate",
     sinks=("gate",),
     permission="",
+    trust="untrusted",
     summary="Say no.",
     positional=("gate",),
     examples=[

@@ -242,6 +242,8 @@ def grant_create(ctx: Context, args: GrantCreate) -> GrantCreated:
         if not above.live(ctx.now_ms) or len(grants.chain(ctx.hub, parent_id)) >= grants.DEPTH_MAX:
             raise InvalidRequest("The grant above has ended, or lies too deep.", param="parent")
         ends = min(ends, above.expires_at_ms)
+        if principal.grant_id is not None and not set(args.vouched) <= above.vouched:
+            raise PermissionDenied("Only a person vouches for a value.", param="vouched")
     made = grants.create_grant(
         ctx.hub,
         agent,

@@ -167,11 +167,9 @@ def channel_leave(ctx: Context, args: ChannelNamed) -> ChannelView:
 def direct(ctx: Context, user_id: str) -> str:
     """The direct talk with this person, made at the first message; returns its id."""
     found = ctx.hub.execute(direct_with(ctx.principal, user_id)).one_or_none()
-    return (
-        found[0]
-        if found
-        else _insert(ctx, DIRECT, _pair(ctx.principal, user_id), [ctx.principal.actor, user_id])
-    )
+    if found is not None:
+        return str(found.id)
+    return _insert(ctx, DIRECT, _pair(ctx.principal, user_id), [ctx.principal.actor, user_id])
 
 
 def direct_with(principal: Principal, user_id: str) -> Select[tuple[str]]:

@@ -278,6 +278,7 @@ def doc_history(ctx: Context, args: DocNamed) -> DocHistory:
     resource="doc",
     sinks=("doc", "everyone"),
     permission="work",
+    trust="untrusted",
     summary="Write a new version of a document, or change its title.",
     positional=("doc",),
     examples=[
@@ -351,6 +352,7 @@ def doc_comment(ctx: Context, args: DocComment) -> DocCommentView:
     resource="doc",
     sinks=("doc", "user"),
     permission="work",
+    trust="untrusted",
     summary="Let a colleague read or write a document.",
     positional=("doc", "user"),
     examples=[Example("hub doc share 'Launch plan' ana --rights write", "Ana is told")],
@@ -372,6 +374,7 @@ def doc_share(ctx: Context, args: DocShare) -> DocWhole:
     resource="doc",
     sinks=("doc",),
     permission="work",
+    trust="untrusted",
     summary="Put a document away.",
     positional=("doc",),
     examples=[Example("hub doc remove 'Launch plan'", "`hub audit undo` brings it back")],

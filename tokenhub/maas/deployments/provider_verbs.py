@@ -150,6 +150,7 @@ def provider_remove(ctx: Context, args: NameArgs) -> ProviderRemoved:
     resource="provider:name",
     undo="job.cancel",
     permission="admin",
+    trust="untrusted",
     summary="Ask a provider for its models, to see that URL and key work.",
     positional=("name",),
     examples=[Example("hub provider test lab", "Then `hub job show` tells its models and latency")],
