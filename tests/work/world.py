@@ -292,6 +292,7 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "user.disable": {"user": "zoe"},
     "user.list": {},
     "user.show": {"user": "ana"},
+    "work.search": {"text": "secretword"},
 }
 """Arguments for every command, by its name; the caller is the owner."""
 

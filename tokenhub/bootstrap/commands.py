@@ -12,7 +12,7 @@ from tokenhub.maas.deployments import provider_verbs
 from tokenhub.maas.deployments import verbs as deploy_verbs
 from tokenhub.metering import verbs as usage_verbs
 from tokenhub.pricing import verbs as price_verbs
-from tokenhub.work import channels, departments, docs, files, forms, messages, people, requests, tasks
+from tokenhub.work import channels, departments, docs, files, forms, messages, people, requests, search, tasks
 
 
 @cache
@@ -36,5 +36,6 @@ def registry() -> Registry:
         files,
         forms,
         requests,
+        search,
         people,
     )

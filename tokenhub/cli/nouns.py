@@ -4,7 +4,10 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("up", "serve", "doctor", "config", "completion", "docs", "version")),
     ("Use", ("chat", "model", "deploy", "provider")),
     ("People and keys", ("key", "login-link", "user", "team", "project", "service-account", "org")),
-    ("Work", ("department", "task", "message", "channel", "doc", "file", "form", "request", "notice")),
+    (
+        "Work",
+        ("department", "task", "message", "channel", "doc", "file", "form", "request", "notice", "work"),
+    ),
     ("Agents and permission", ("agent", "grant", "gate", "policy", "audit", "commands")),
     ("Books", ("usage", "budget", "price", "ledger")),
 )
@@ -41,6 +44,7 @@ SUMMARIES = {
     "team": "Groups of people",
     "usage": "What was used, by whom and at what price",
     "user": "People",
+    "work": "Search over the whole workspace",
 }
 
 DEFAULT_VERBS = ("show", "list", "status", "summary")
