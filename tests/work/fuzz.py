@@ -5,6 +5,7 @@ python -m tests.work.fuzz [CASES] [SEED]
 
 import json
 import random
+import re
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -382,7 +383,7 @@ class Fuzz:
         for word in (
             foreign - self.sent[person.org]
         ):  # the trail shows what somebody wrote into a refused command
-            if word in shown:
+            if re.search(re.escape(word) + r"(?![\w])", shown):
                 self.found.leaks.append(f"{name} {raw} by {person.id} shows {word}")
         if name in ("task.list", "doc.list") and answer.data is not None:
             mine = {

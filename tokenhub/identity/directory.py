@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tokenhub.db import revision
@@ -93,6 +93,14 @@ _TABLES: Mapping[type[Any], tuple[Table, str, type[NotFound]]] = {
     User: (users, "user", UserNotFound),
     ServiceAccount: (service_accounts, "service account", ServiceAccountNotFound),
 }
+
+
+# Built once: what a statement costs here is mostly its making.
+_TAKEN: Mapping[type[Any], Select[tuple[str]]] = {
+    kind: select(table.c.id).where(table.c.org_id == bindparam("org"), table.c.name == bindparam("wanted"))
+    for kind, (table, _, _) in _TABLES.items()
+}
+_INSERT: Mapping[type[Any], Any] = {kind: insert(table) for kind, (table, _, _) in _TABLES.items()}
 
 
 def organization(connection: Connection, org_id: str) -> Organization | None:
@@ -285,15 +293,15 @@ def check_role(role: str) -> str:
 
 
 def _create(connection: Connection, kind: type[T], org_id: str, values: Mapping[str, Any]) -> T:
-    table, word, _ = _TABLES[kind]
-    taken = select(table.c.id).where(table.c.org_id == org_id, table.c.name == values["name"])
-    if connection.execute(taken).first() is not None:
+    _, word, _ = _TABLES[kind]
+    if connection.execute(_TAKEN[kind], {"org": org_id, "wanted": values["name"]}).first() is not None:
         raise Conflict(
             f"There is a {word} named {values['name']!r} already.", param="name", code="name_taken"
         )
     new = new_id({"service account": "svc", "project": "proj"}.get(word, word))
-    connection.execute(insert(table).values(id=new, org_id=org_id, **values))
-    return find(connection, kind, org_id, new)
+    connection.execute(_INSERT[kind], {"id": new, "org_id": org_id, **values})
+    made: dict[str, Any] = {name: new if name == "id" else values.get(name) for name in kind.__slots__}
+    return kind(**made)
 
 
 def _typed(kind: type[T], row: Row[Any]) -> T:
