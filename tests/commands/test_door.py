@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import Field
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, event, func, insert, select
 
 from tests.commands.conftest import Call
 from tokenhub.commands import Command, Context, Model, Secret, command
@@ -33,26 +33,33 @@ class Made(Model):
     dry: bool
 
 
-@command("thing.make", effect="write", permission="admin", summary="Make a thing.")
+@command("thing.make", effect="write", resource="", permission="admin", summary="Make a thing.")
 def thing_make(ctx: Context, args: Thing) -> Made:
     _team(ctx, args.name)
     return Made(name=args.name, token="shown-once", dry=ctx.dry_run)
 
 
-@command("thing.break", effect="write", permission="admin", summary="Make a thing, then crash.")
+@command("thing.break", effect="write", resource="", permission="admin", summary="Make a thing, then crash.")
 def thing_break(ctx: Context, args: Thing) -> Made:
     _team(ctx, args.name)
     raise RuntimeError("a bug")
 
 
-@command("thing.book", effect="write", writes="ledger", permission="admin", summary="Write the ledger.")
+@command(
+    "thing.book",
+    effect="write",
+    resource="",
+    writes="ledger",
+    permission="admin",
+    summary="Write the ledger.",
+)
 def thing_book(ctx: Context, args: Thing) -> Made:
     found = ctx.hub.execute(select(func.count()).select_from(teams)).scalar_one()
     revision.bump(ctx.ledger)
     return Made(name=f"{args.name} {found}", token="", dry=False)
 
 
-@command("thing.later", effect="write", permission="", summary="Start something long.")
+@command("thing.later", effect="write", resource="", permission="", summary="Start something long.")
 def thing_later(ctx: Context, args: Thing) -> Made:
     ctx.pending(next="hub thing show")
     return Made(name=args.name, token="", dry=False)
@@ -173,3 +180,27 @@ def test_the_written_database_holds_the_audit_row(do: Call, database: Database) 
 def test_pending_is_not_ok(do: Call) -> None:
     done = do("thing.later", {"name": "a"})
     assert done.status == "pending" and not done.ok and done.next == "hub thing show" and done.audit_id
+
+
+def test_a_commit_that_fails_is_an_outcome_that_nobody_knows(do: Call, database: Database) -> None:
+    """The server ends the connection while the transaction commits, as a crash or a network would."""
+    if database.dialect != "postgresql":
+        pytest.skip("SQLite commits in this process")
+    engine, armed = database.engine("hub"), [True]
+
+    def cut(connection: Connection) -> None:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        if armed and armed.pop():
+            with engine.connect() as other:
+                other.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
+                other.rollback()
+
+    event.listen(engine, "commit", cut)
+    try:
+        lost = do("thing.make", {"name": "a"}, idempotency_key="k")
+    finally:
+        event.remove(engine, "commit", cut)
+    assert lost.status == "failure" and lost.error is not None and lost.error.code == "outcome_unknown"
+    assert lost.error.headers["x-should-retry"] == "false" and "--idempotency-key k" in lost.error.hint
+    again = do("thing.make", {"name": "a"}, idempotency_key="k")
+    assert again.ok and _count(database, teams) == 1

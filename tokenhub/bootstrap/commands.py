@@ -12,6 +12,7 @@ from tokenhub.maas.deployments import provider_verbs
 from tokenhub.maas.deployments import verbs as deploy_verbs
 from tokenhub.metering import verbs as usage_verbs
 from tokenhub.pricing import verbs as price_verbs
+from tokenhub.work import channels, departments, docs, files, forms, messages, people, requests, search, tasks
 
 
 @cache
@@ -27,4 +28,14 @@ def registry() -> Registry:
         model_verbs,
         deploy_verbs,
         provider_verbs,
+        departments,
+        tasks,
+        channels,
+        messages,
+        docs,
+        files,
+        forms,
+        requests,
+        search,
+        people,
     )

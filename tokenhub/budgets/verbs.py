@@ -114,6 +114,9 @@ class BudgetList(PageResult):
 @command(
     "budget.create",
     effect="write",
+    resource="",
+    sinks=("scope",),
+    undo="budget.remove",
     writes="ledger",
     permission="admin",
     summary="Set a limit on a key, a person, a team, a project, a model or everybody.",
@@ -151,12 +154,14 @@ def budget_create(ctx: Context, args: BudgetCreate) -> BudgetView:
     if unit == Unit.CONCURRENCY and limit.window.kind != "lifetime":
         raise InvalidRequest("A limit of requests at a time has no window.", param="window")
     store.create_limit(ctx.ledger, limit, now_ms=ctx.now_ms, org_id=ctx.principal.org_id)
+    ctx.inverse("budget.remove", budget=limit.id)
     return _views(ctx, [StoredLimit(limit, ctx.now_ms)])[0]
 
 
 @command(
     "budget.list",
     effect="read",
+    resource="",
     permission="read",
     summary="List limits and how they stand.",
     columns=("name", "scope", "unit", "used_text", "limit_text", "window", "resets_at", "used_up_at"),
@@ -173,6 +178,7 @@ def budget_list(ctx: Context, args: PageArgs) -> BudgetList:
 @command(
     "budget.show",
     effect="read",
+    resource="budget",
     permission="read",
     summary="Show one limit: used, held, left, and when it will be used up.",
     positional=("budget",),
@@ -189,6 +195,9 @@ def budget_show(ctx: Context, args: BudgetNamed) -> BudgetView:
 @command(
     "budget.set",
     effect="write",
+    resource="budget",
+    sinks=("budget",),
+    undo="budget.set",
     writes="ledger",
     permission="admin",
     summary="Change a limit's cap, or whether it refuses.",
@@ -202,12 +211,16 @@ def budget_set(ctx: Context, args: BudgetSet) -> BudgetView:
     cap = limit.cap if args.cap is None else parse_amount(args.cap, limit.unit)
     hard = limit.hard if args.soft is None else not args.soft
     store.set_limit(ctx.ledger, limit.id, cap=cap, hard=hard, now_ms=ctx.now_ms)
+    before = f"{limit.cap // 10**9}.{limit.cap % 10**9:09d}" if limit.unit == Unit.MONEY else str(limit.cap)
+    ctx.inverse("budget.set", budget=limit.id, cap=before, soft=not limit.hard)
     return _views(ctx, [store.find_limit(ctx.ledger, ctx.principal.org_id, limit.id)])[0]
 
 
 @command(
     "budget.remove",
     effect="write",
+    resource="budget",
+    sinks=("budget",),
     writes="ledger",
     permission="admin",
     summary="Take a limit out of force.",

@@ -69,6 +69,7 @@ class SimulationResult(Model):
 @command(
     "price.simulate",
     effect="read",
+    resource="",
     permission="admin",
     summary="Re-rate past usage under another price book or version.",
     columns=("group", "requests", "tokens", "booked", "simulated", "difference", "unpriced"),

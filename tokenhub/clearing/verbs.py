@@ -154,6 +154,7 @@ class ResidualArgs(Model):
 @command(
     "ledger.statement",
     effect="read",
+    resource="",
     permission="usage:read",
     summary="List requests as they were charged, newest first.",
     columns=("request_id", "at", "model", "prompt_tokens", "completion_tokens", "amount", "finish"),
@@ -175,6 +176,7 @@ def ledger_statement(ctx: Context, args: StatementArgs) -> StatementPage:
 @command(
     "ledger.show",
     effect="read",
+    resource="request:request_id",
     permission="usage:read",
     summary="Show one request in the books.",
     positional=("request_id",),
@@ -196,6 +198,7 @@ def ledger_show(ctx: Context, args: RequestArgs) -> RequestView:
 @command(
     "ledger.verify",
     effect="read",
+    resource="",
     permission="admin",
     summary="Prove that the books are whole.",
     examples=[Example("hub ledger verify", "Recomputes every bucket, account, lease and hash")],
@@ -216,6 +219,7 @@ def ledger_verify(ctx: Context, args: NoArgs) -> VerifyResult:
 @command(
     "ledger.reconcile",
     effect="read",
+    resource="",
     permission="admin",
     summary="Compare what the engines made with what was delivered.",
     columns=("engine_boot", "engine_output", "created", "delivered", "undelivered", "output_residual"),
@@ -252,7 +256,8 @@ def ledger_reconcile(ctx: Context, args: NoArgs) -> ReconcileResult:
 
 @command(
     "ledger.post-residual",
-    effect="write",
+    effect="irreversible",
+    resource="",
     writes="ledger",
     permission="admin",
     summary="Book what a crash left open on an engine as undelivered.",
@@ -275,6 +280,8 @@ def ledger_post_residual(ctx: Context, args: ResidualArgs) -> TransferView:
 @command(
     "ledger.correct",
     effect="irreversible",
+    resource="request:request_id",
+    sinks=("request_id",),
     writes="ledger",
     permission="admin",
     summary="Take a request's charge back.",

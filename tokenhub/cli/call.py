@@ -100,6 +100,7 @@ def failure(code: str, message: str, *, status: int, hint: str = "") -> Json:
         "audit_id": None,
         "dry_run": False,
         "next": "",
+        "changes": None,
         "replayed": False,
     }
 

@@ -1,12 +1,14 @@
 """Exit codes, stable for scripts.
 
 0  success
-1  failure (also partial_failure: some of several effects happened)
+1  failure
 2  usage: the arguments are not right
 3  not found
 4  no key, or one that may not do this
 5  conflict with what is there
-6  pending (the work goes on) or unavailable (nothing could serve it now; trying again may help)
+6  unavailable (nothing could serve it now; trying again may help), or nobody knows whether it was done
+7  partial_failure: some of several effects happened
+8  pending: the work goes on, or waits for a person's yes
 130  interrupted
 """
 
@@ -19,6 +21,8 @@ NOT_FOUND = 3
 DENIED = 4
 CONFLICT = 5
 UNAVAILABLE = 6
+PARTIAL = 7
+PENDING = 8
 INTERRUPTED = 130
 
 _BY_STATUS = {
@@ -34,12 +38,14 @@ _BY_STATUS = {
 }
 MEANINGS = {
     SUCCESS: "success",
-    FAILURE: "failure, or some of several effects failed (`partial_failure`)",
+    FAILURE: "failure",
     USAGE: "usage: the arguments are not right",
     NOT_FOUND: "not found",
     DENIED: "no key, or one that may not do this",
     CONFLICT: "conflict with what is there",
-    UNAVAILABLE: "pending (the work goes on), or nothing could serve it now (trying again may help)",
+    UNAVAILABLE: "nothing could serve it now (trying again may help), or it is unknown whether it was done",
+    PARTIAL: "some of several effects happened (`partial_failure`)",
+    PENDING: "pending: the work goes on, or waits for a person's yes",
     INTERRUPTED: "interrupted with Ctrl-C",
 }
 """The same table for the reference page."""
@@ -51,7 +57,9 @@ def exit_code(envelope: dict[str, Any]) -> int:
     if status == "success":
         return SUCCESS
     if status == "pending":
-        return UNAVAILABLE
+        return PENDING
+    if status == "partial_failure":
+        return PARTIAL
     error: dict[str, Any] = envelope.get("error") or {"status": 500}
     return status_exit(error["status"])
 

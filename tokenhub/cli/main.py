@@ -77,7 +77,7 @@ class Root(click.Group):
             "  hub chat -m 'Say hello.'        one answer, with its tokens and price\n"
             "  hub key create laptop --json    every verb speaks JSON\n\n"
             "Exit codes: 0 success, 1 failure, 2 usage, 3 not found, 4 not allowed, 5 conflict,\n"
-            "6 pending or unavailable. Help on a verb: hub <noun> <verb> --help\n"
+            "6 unavailable, 7 partial failure, 8 pending. Help on a verb: hub <noun> <verb> --help\n"
         )
 
 
@@ -142,6 +142,7 @@ def _usage(error: click.UsageError, *, as_json: bool) -> int:
             "audit_id": None,
             "dry_run": False,
             "next": "",
+            "changes": None,
             "replayed": False,
         }
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))

@@ -27,6 +27,8 @@ class Param:
     default: Any
     help: str
     secret: bool
+    content: bool
+    """A long text: `@FILE` reads it from a file, `-` from standard input."""
     position: int | None
     """Its place among the positional arguments; None = only a flag."""
 

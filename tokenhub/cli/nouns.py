@@ -4,11 +4,31 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("up", "serve", "doctor", "config", "completion", "docs", "version")),
     ("Use", ("chat", "model", "deploy", "provider")),
     ("People and keys", ("key", "login-link", "user", "team", "project", "service-account", "org")),
+    (
+        "Work",
+        ("department", "task", "message", "channel", "doc", "file", "form", "request", "notice", "work"),
+    ),
+    ("Agents and permission", ("agent", "grant", "gate", "policy", "audit", "commands")),
     ("Books", ("usage", "budget", "price", "ledger")),
 )
 """A noun that stands in none of them is shown under `More`."""
 
 SUMMARIES = {
+    "agent": "Programs that act for a person, and the switch that stops them",
+    "audit": "What was done, refused and asked; proof and undo",
+    "channel": "Places for messages: groups and direct talks",
+    "commands": "Find and describe commands",
+    "department": "Departments and who is in them",
+    "doc": "Documents with versions and comments",
+    "file": "Drive: files with versions and shares",
+    "form": "Forms of approvals and their routes",
+    "gate": "Questions to a person: commands that wait for a yes",
+    "grant": "What a person lends an agent, for a while",
+    "message": "Messages, threads and mentions",
+    "notice": "What happened that concerns you",
+    "policy": "Who may do what, and why",
+    "request": "Approvals: requests and their decisions",
+    "task": "Tasks",
     "budget": "What may be spent: limits on keys, people, teams, projects, models",
     "deploy": "Models that are being served",
     "job": "Work that goes on in the background",
@@ -24,6 +44,7 @@ SUMMARIES = {
     "team": "Groups of people",
     "usage": "What was used, by whom and at what price",
     "user": "People",
+    "work": "Search over the whole workspace",
 }
 
 DEFAULT_VERBS = ("show", "list", "status", "summary")

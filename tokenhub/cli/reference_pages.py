@@ -9,6 +9,7 @@ from tokenhub.cli.exits import MEANINGS
 from tokenhub.cli.manifest import Param, Verb, from_json
 from tokenhub.cli.manifest_build import entries
 from tokenhub.cli.reference_errors import error_codes
+from tokenhub.commands.declare import Command
 from tokenhub.commands.registry import Registry
 from tokenhub.config import describe
 from tokenhub.identity.scopes import ROLES, SCOPES
@@ -30,20 +31,22 @@ GATEWAY_ROUTES: tuple[tuple[str, str, str], ...] = (
 def pages(registry: Registry, app: FastAPI) -> dict[str, str]:
     """File name -> Markdown."""
     return {
-        "commands.md": _commands([from_json(entry) for entry in entries(registry)]),
+        "commands.md": _commands([from_json(entry) for entry in entries(registry)], registry),
         "settings.md": _settings(),
         "errors.md": _errors(),
         "routes.md": _routes(app),
     }
 
 
-def _commands(verbs: Sequence[Verb]) -> str:
+def _commands(verbs: Sequence[Verb], registry: Registry) -> str:
     parts = [
         "# Commands\n\n" + _NOTE,
         "Each command is one declaration: `hub <noun> <verb>` in the terminal, `POST /api/commands/<noun>.<verb>` with "
-        "the arguments as a JSON object over HTTP. Both go through the same door: parse, authorize, one transaction "
-        "with the audit row, and an answer of the form `{ok, status, data, error, audit_id, dry_run, next, replayed}`. "
-        "`--dry-run` (`?dry_run=true`) runs a write and rolls it back; `--idempotency-key` (header `Idempotency-Key`) "
+        "the arguments as a JSON object over HTTP. Both go through the same door: parse, kill flag, authorize, "
+        "taint and sinks, a person's yes, budget, one transaction with the chained audit row, and an answer of the form "
+        "`{ok, status, data, error, audit_id, dry_run, next, changes, replayed}`. "
+        "`--dry-run` (`?dry_run=true`) runs a write, tells every row that it would change and rolls it back; "
+        "`hub audit undo` takes a write back; what is irreversible says so here; `--idempotency-key` (header `Idempotency-Key`) "
         "makes a retry safe for 24 hours; `--json` prints the whole answer.\n",
         "A command writes one database and may read the other. Effect, idempotency key and audit row are one "
         "transaction of the database that it writes, which commits last.\n",
@@ -58,18 +61,28 @@ def _commands(verbs: Sequence[Verb]) -> str:
     ]
     for noun in dict.fromkeys(verb.noun for verb in verbs):
         parts.append(f"## {noun}\n")
-        parts += [_command(verb) for verb in verbs if verb.noun == noun]
+        parts += [_command(verb, registry.get(verb.name)) for verb in verbs if verb.noun == noun]
     return "\n".join(parts)
 
 
-def _command(verb: Verb) -> str:
+def _safety(declared: Command) -> str:
+    """What it acts on, what takes it back, whose words it answers."""
+    parts = [f"on a {declared.resource}"] if declared.resource else []
+    if declared.undo:
+        parts.append("undone by its rows" if declared.undo == "rows" else f"undone by `{declared.undo}`")
+    if declared.trust == "untrusted":
+        parts.append("answers what others wrote")
+    return "".join(f" · {part}" for part in parts)
+
+
+def _command(verb: Verb, declared: Command) -> str:
     positional = sorted((p for p in verb.params if p.position is not None), key=lambda p: p.position or 0)
     words = [p.name.upper() if p.required else f"[{p.name.upper()}]" for p in positional]
     needs = f"scope `{verb.permission}`" if verb.permission else "any key"
     lines = [
         f"### `hub {' '.join([verb.noun, verb.verb, *words])}`\n",
         f"{verb.summary} {verb.description}".strip() + "\n",
-        f"`{verb.name}` · {verb.effect} · {needs}\n",
+        f"`{verb.name}` · {verb.effect} · {needs}{_safety(declared)}\n",
     ]
     if verb.params:
         rows = ((f"`{param.name}`", _kind(param), _default(param), param.help) for param in verb.params)

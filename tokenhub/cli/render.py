@@ -29,6 +29,8 @@ def print_envelope(envelope: Json, verb: Verb, *, as_json: bool, currency: str) 
         return
     data: Json = envelope["data"] or {}
     click.echo(human(data, verb, currency=currency))
+    if envelope["dry_run"] and envelope["changes"] is not None:
+        click.echo(differences(envelope["changes"]), err=True)
     if envelope["dry_run"]:
         click.echo("Dry run: rolled back, nothing was changed.", err=True)
     if envelope["replayed"]:
@@ -42,6 +44,31 @@ def print_envelope(envelope: Json, verb: Verb, *, as_json: bool, currency: str) 
 def print_error(message: str, hint: str = "") -> None:
     """One sentence and what to do next, on standard error."""
     click.echo(f"hub: {message}" + (f" {hint}" if hint else ""), err=True)
+
+
+def differences(changes: Sequence[Json]) -> str:
+    """One line a row: `+ table key column=value …`, `~ … column: before -> after`, `- …`."""
+    lines: list[str] = []
+    for change in changes:
+        key = ",".join(str(value) for value in change["key"].values())
+        before, after = cast(Json, change["before"] or {}), cast(Json, change["after"] or {})
+        match change["op"]:
+            case "insert":
+                shown = " ".join(
+                    f"{name}={_clip(str(value), False)}"
+                    for name, value in after.items()
+                    if value not in (None, "")
+                )
+                lines.append(f"+ {change['table']} {key} {shown}")
+            case "update":
+                shown = ", ".join(
+                    f"{name}: {_clip(str(before[name]), False)} -> {_clip(str(after[name]), False)}"
+                    for name in before
+                )
+                lines.append(f"~ {change['table']} {key} {shown}")
+            case _:
+                lines.append(f"- {change['table']} {key}")
+    return "\n".join(lines) if lines else "No row would change."
 
 
 def human(data: Json, verb: Verb, *, currency: str) -> str:

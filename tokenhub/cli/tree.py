@@ -1,5 +1,6 @@
 """The click commands of the declared verbs, built from the manifest."""
 
+import base64
 import json
 import os
 import re
@@ -241,6 +242,8 @@ def _value(param: Param, given: dict[str, Any]) -> Any:
     if param.many:
         parts = [part for item in value for part in (item.split(",") if isinstance(item, str) else [item])]
         return [part for part in parts if part != ""]
+    if param.content and isinstance(value, str):
+        return _content(param, value)
     if param.secret and value == "-":
         return sys.stdin.readline().rstrip("\n")
     if (
@@ -252,6 +255,26 @@ def _value(param: Param, given: dict[str, Any]) -> Any:
     return value
 
 
+def _content(param: Param, value: str) -> str:
+    """`-` = standard input, `@FILE` = that file (one that is no text as base64), else the text itself."""
+    if value == "-":
+        return sys.stdin.read()
+    path = os.path.expanduser(value[1:])
+    if not value.startswith("@") or (re.search(r"[\s(]", path) and not os.path.exists(path)):
+        return value  # a text may begin with @, too
+    try:
+        with open(path, "rb") as handle:
+            data = handle.read()
+    except OSError as error:
+        raise click.UsageError(f"{param.flag}: cannot read {value[1:]}: {error.strerror}.") from error
+    if param.name.endswith("_base64"):
+        return base64.b64encode(data).decode()
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{param.flag}: {value[1:]} is no UTF-8 text.") from error
+
+
 def _shown(param: Param) -> str:
     return param.name.upper().replace("_", "-") if param.position is not None else param.flag
 
@@ -260,4 +283,6 @@ def _epilog(verb: Verb) -> str:
     lines = [f"  {line}\n      {note}" for line, note in verb.examples]
     if any(param.secret for param in verb.params):
         lines.append("  A secret given as - is read from standard input.")
+    if any(param.content for param in verb.params):
+        lines.append("  A long text can be given as @FILE, or as - from standard input.")
     return "Examples:\n" + "\n".join(lines) if lines else ""

@@ -16,7 +16,7 @@ from tokenhub.commands.describe import describe, inlined, summarize
 from tokenhub.commands.door import Runtime, execute
 from tokenhub.commands.envelope import Envelope
 from tokenhub.commands.registry import Registry
-from tokenhub.http.auth import Caller
+from tokenhub.http.auth import COMMANDS, Caller
 from tokenhub.http.conventions import request_id_of
 from tokenhub.http.state import state_of
 from tokenhub.kernel.errors import InvalidRequest
@@ -26,7 +26,7 @@ _STATUS = {"success": 200, "pending": 202, "partial_failure": 207}
 
 def router_of(registry: Registry) -> APIRouter:
     """One route per command, and the two that describe them."""
-    router = APIRouter(prefix="/api/commands", tags=["commands"])
+    router = APIRouter(prefix=COMMANDS, tags=["commands"])
 
     @router.get("", summary="Every command: name, summary, effect, permission")
     def list_commands(_caller: Caller) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]

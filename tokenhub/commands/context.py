@@ -5,8 +5,11 @@ first use; the one it writes also holds the audit row and the idempotency key, i
 commits last. Verbs never commit, never sleep and never call out: long work is a row in `jobs`.
 """
 
+from __future__ import annotations
+
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
@@ -14,6 +17,10 @@ from tokenhub.commands.envelope import Status
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database, Name
 from tokenhub.identity.types import Principal
+
+if TYPE_CHECKING:
+    from tokenhub.commands.authority import Authority, View
+    from tokenhub.commands.registry import Registry
 
 
 @dataclass(slots=True)
@@ -30,14 +37,29 @@ class Context:
     writes: Name | None
     """The database that is open for writing; None for a read."""
     stack: ExitStack
+    registry: Registry
+    """Every command of the hub."""
+    authority: Authority
     status: Status = "success"
     next: str = ""
+    undo: dict[str, Any] | None = None
+    """The inverse, if the verb named one: `{"command": …, "arguments": {…}}`."""
+    undoes: str | None = None
+    """The audit row that this command takes back."""
+    _view: View | None = None
     _open: dict[Name, Connection] = field(default_factory=dict[Name, Connection])
 
     @property
     def hub(self) -> Connection:
         """The transaction on the hub's objects."""
         return self._connection("hub")
+
+    @property
+    def view(self) -> View:
+        """Who may do what, as it stood when this command was admitted."""
+        if self._view is None:
+            self._view = self.authority.view(self.hub)
+        return self._view
 
     @property
     def ledger(self) -> Connection:
@@ -53,6 +75,10 @@ class Context:
         """Answer `partial_failure`: some of several effects happened; the data tells which."""
         self.status = "partial_failure"
         self.next = next
+
+    def inverse(self, command: str, **arguments: Any) -> None:
+        """Name the command that takes this one back; it must be the `undo` of the declaration."""
+        self.undo = {"command": command, "arguments": arguments}
 
     def adopt(self, name: Name, connection: Connection) -> None:
         """Use the transaction that the door has opened for the command's effect."""

@@ -7,6 +7,8 @@
     @command(
         "budget.create",
         effect="write",
+        resource="",
+        undo="budget.remove",
         writes="ledger",
         permission="admin",
         summary="Set a limit.",
@@ -16,6 +18,12 @@
     def budget_create(ctx: Context, args: BudgetCreate) -> BudgetView: ...
 
 The decorator returns the function unchanged and appends the `Command` to the module's list `VERBS`.
+`effect` is `write` only if it can be taken back: by the rows that it changed (`undo="rows"`, the default), or by the
+inverse command named in `undo`, whose arguments the verb gives with `ctx.inverse(...)`. What leaves the hub, ends a
+secret or deletes for good is `irreversible`. `resource` names the argument that says on what it acts (`task`, or
+`kind:argument` where the names differ; empty = the organisation); `sinks` those that choose who or what is affected.
+`trust="untrusted"` = the answer carries words that other people wrote.
+
 Arguments and results are `Model`s; each field's `description` is the help of its flag. Lists are answered as
 a model with one list field (`items: list[View]`, and `next_cursor: str | None` if it pages).
 """
@@ -31,8 +39,12 @@ from tokenhub.commands.context import Context
 from tokenhub.db.engine import Name
 
 Effect = Literal["read", "write", "irreversible"]
-Permission = Literal["", "admin", "inference", "read", "usage:read", "keys:write"]
+Trust = Literal["trusted", "untrusted"]
+Permission = Literal["", "admin", "inference", "read", "usage:read", "keys:write", "work"]
 """The scope a caller needs; empty = any known caller."""
+
+Content = Annotated[str, Field(json_schema_extra={"format": "content"})]
+"""A long text; on the command line `@FILE` reads it from a file and `-` from standard input."""
 
 Secret = Annotated[str, Field(json_schema_extra={"format": "password"})]
 """A field that is shown or sent once: kept out of audit rows, stored answers, dry runs and logs."""
@@ -77,6 +89,20 @@ class Command:
     examples: tuple[Example, ...]
     description: str
     """The verb's docstring: what the summary leaves out."""
+    resource: str = ""
+    """Kind of thing that it acts on, `task`; empty = the organisation itself."""
+    resource_argument: str = ""
+    """The argument that names the thing."""
+    sinks: tuple[str, ...] = ()
+    """Arguments that choose who or what is affected."""
+    trust: Trust = "trusted"
+    """`untrusted` = the answer carries text that other people wrote."""
+    undo: str = ""
+    """`rows`, or the inverse command; empty for reads and what is irreversible."""
+    cost: int = 1
+    """What one call takes from an agent's budget."""
+    writes_by: Callable[[Any], Name] | None = None
+    """Chooses the database by the arguments, where one command serves both."""
 
     @property
     def noun(self) -> str:
@@ -95,7 +121,12 @@ def command(
     effect: Effect,
     permission: Permission,
     summary: str,
-    writes: Name = "hub",
+    resource: str,
+    sinks: Sequence[str] = (),
+    trust: Trust = "trusted",
+    undo: str = "rows",
+    cost: int = 1,
+    writes: Name | Callable[[Any], Name] = "hub",
     positional: Sequence[str] = (),
     columns: Sequence[str] = (),
     examples: Sequence[Example] = (),
@@ -108,15 +139,22 @@ def command(
     def declare(run: Callable[[Context, A], R]) -> Callable[[Context, A], R]:
         hints = get_type_hints(run)
         arguments, result = _types(name, run, hints)
-        missing = [field for field in positional if field not in arguments.model_fields]
+        kind, _, argument = resource.partition(":")
+        argument = argument or kind
+        named = [*positional, *sinks, *filter(None, [argument])]
+        missing = [field for field in named if field not in arguments.model_fields]
         if missing or name.count(".") != 1 or name != name.lower():
-            raise ValueError(f"command {name!r}: name is noun.verb and positional are arguments ({missing})")
+            raise ValueError(
+                f"command {name!r}: name is noun.verb; positional, sinks and resource are arguments ({missing})"
+            )
+        if undo != "rows" and (effect != "write" or undo.count(".") != 1):
+            raise ValueError(f"command {name!r}: `undo` is `rows` or a command, and of a write only")
         declared = Command(
             name=name,
             summary=summary,
             effect=effect,
             permission=permission,
-            writes=None if effect == "read" else writes,
+            writes=None if effect == "read" else "hub" if callable(writes) else writes,
             arguments=arguments,
             result=result,
             run=run,
@@ -124,6 +162,13 @@ def command(
             columns=tuple(columns),
             examples=tuple(examples),
             description=(run.__doc__ or "").strip(),
+            resource=kind,
+            resource_argument=argument,
+            sinks=tuple(sinks),
+            trust=trust,
+            undo=undo if effect == "write" else "",
+            cost=cost,
+            writes_by=writes if callable(writes) else None,
         )
         vars(sys.modules[run.__module__]).setdefault("VERBS", []).append(declared)
         return run

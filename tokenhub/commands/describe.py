@@ -20,10 +20,23 @@ def describe(declared: Command) -> dict[str, Any]:
     return {
         **summarize(declared),
         "description": declared.description,
+        "resource": declared.resource,
+        "sinks": list(declared.sinks),
+        "trust": declared.trust,
+        "undo": declared.undo or ("irreversible" if declared.effect == "irreversible" else ""),
+        "cost": declared.cost,
         "arguments": declared.arguments.model_json_schema(),
         "result": declared.result.model_json_schema(mode="serialization"),
         "examples": [{"line": example.line, "note": example.note} for example in declared.examples],
     }
+
+
+def searchable(declared: Command) -> str:
+    """The words by which it is found: summary, description, arguments, examples."""
+    fields = [f"{name} {field.description or ''}" for name, field in declared.arguments.model_fields.items()]
+    return " ".join(
+        [declared.summary, declared.description, *fields, *(one.note for one in declared.examples)]
+    )
 
 
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,35 +1,38 @@
 """`execute()`: the one door through which every action of a person, a script or an app goes.
 
-    parse → kill flag → authorize → taint → budget → gate → one transaction (effect, key, audit) → envelope
+    parse → kill flag → authorize → taint and sinks → gate → budget → one transaction (effect, key, audit) → envelope
 
 A face (CLI, HTTP) only turns its input into arguments and the envelope into its output. What it answers never
-raises: a refusal and a failure are envelopes too.
+raises: a refusal and a failure are envelopes too. Kill flag, permission and gate are read in the transaction of the
+effect, so nothing can change between the question and the deed.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from pydantic import BaseModel
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from tokenhub.commands import audit, gates
+from tokenhub.commands.admission import Admission, Call, admit, explain, spend
+from tokenhub.commands.audit import Entry
+from tokenhub.commands.authority import authority_of
 from tokenhub.commands.context import Context
-from tokenhub.commands.declare import Command
 from tokenhub.commands.envelope import Envelope, Fault
 from tokenhub.commands.parsing import parse
 from tokenhub.commands.redaction import without_secrets
 from tokenhub.commands.registry import Registry
-from tokenhub.commands.store import claim, keep_answer, write_audit
+from tokenhub.commands.store import Stored, claim, keep, peek
 from tokenhub.config import Settings
-from tokenhub.db.engine import Database
+from tokenhub.db.changes import Changes
+from tokenhub.db.engine import Database, Name
+from tokenhub.identity import grants
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.clock import Clock, SystemClock
-from tokenhub.kernel.errors import Conflict, HubError, PermissionDenied, Unavailable
+from tokenhub.kernel.errors import Conflict, HubError, Unavailable
 
 log = structlog.get_logger()
 
@@ -43,17 +46,11 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One call on its way through the door."""
+@dataclass(slots=True)
+class _Progress:
+    """How far a call came, for the answer to a database that fails."""
 
-    command: Command
-    principal: Principal
-    arguments: BaseModel
-    dry_run: bool
-    key: str
-    request_id: str
-    at_ms: int
+    committing: bool = False
 
 
 class _Undo(Exception):
@@ -73,22 +70,27 @@ def execute(
 ) -> Envelope:
     """Run one command for `principal`; never raises, every outcome is an envelope.
 
-    `raw` are the arguments as JSON values. `dry_run` runs the effect and rolls it back. The same
-    `idempotency_key` (per caller, 24 hours) with the same command and arguments answers as the first time.
+    `raw` are the arguments as JSON values. `dry_run` runs the effect, tells the rows that it changed and rolls it
+    back. The same `idempotency_key` (per caller, 24 hours) with the same command and arguments answers as the first
+    time.
     """
+    progress = _Progress()
     try:
         command = registry.get(name)
-        call = _Call(
+        arguments = parse(command, raw)
+        call = Call(
             command,
             principal,
-            parse(command, raw),
+            arguments,
+            without_secrets(arguments),
             dry_run,
             "" if command.effect == "read" else idempotency_key,
             request_id,
             runtime.clock.now_ms(),
         )
-        _admit(runtime, call)
-        return _run(runtime, call)
+        if command.writes is None:
+            return _read(registry, runtime, call)
+        return _write(registry, runtime, call, progress)
     except HubError as error:
         return _failed(error)
     except IntegrityError as error:
@@ -96,6 +98,8 @@ def execute(
         return _failed(Conflict("This clashes with something that exists already; list it and look."))
     except OperationalError as error:
         log.error("database_unavailable", command=name, request_id=request_id, error=str(error.orig))
+        if progress.committing:
+            return _failed(_unknown(idempotency_key))
         return _failed(Unavailable("The database did not answer in time.", hint="Try `hub doctor`."))
     except Exception:
         log.exception("command_crashed", command=name, request_id=request_id)
@@ -103,109 +107,202 @@ def execute(
         return _failed(HubError(message, hint="Try `hub doctor`."))
 
 
-def _admit(runtime: Runtime, call: _Call) -> None:
-    """Refuse what may not run, before any transaction; the order is part of the contract of the door.
-
-    The kill flag is asked before, taint, budget and gate after the permission; today only the scope decides.
-    """
-    permission = call.command.permission
-    if call.principal.allows(permission):
-        return
-    if call.command.writes is not None and not call.dry_run:
+def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
+    """Admit and answer; what an agent read is charged, audited and, if others wrote it, taints before it is told."""
+    with ExitStack() as stack:
+        context = _context(registry, runtime, call, stack, None)
+        admission = admit(context.hub, context.view, call)
+        envelope = None
+        if admission.refusal is None and not admission.asks:
+            result = call.command.run(context, call.arguments)
+            envelope = Envelope(
+                context.status, result.model_dump(mode="json"), dry_run=call.dry_run, next=context.next
+            )
+    if envelope is None:
         with runtime.database.write("hub") as connection:
-            write_audit(
-                connection,
-                "hub",
-                call.principal,
-                command=call.command.name,
-                effect=call.command.effect,
-                outcome="denied",
-                arguments=without_secrets(call.arguments),
-                request_id=call.request_id,
-                at_ms=call.at_ms,
-            )
-    raise PermissionDenied(
-        f"`{call.command.name}` needs a key with the scope `{permission}`.",
-        hint="Ask an administrator for a key, or sign in as one.",
-    )
-
-
-def _run(runtime: Runtime, call: _Call) -> Envelope:
-    """Effect, idempotency key and audit row in one transaction of the database that the command writes.
-
-    A second database, if read, is closed first; the written one commits last.
-    """
-    envelope: Envelope | None = None
-    try:
-        with ExitStack() as stack:
-            # Opened before, so that it is closed (committed) after everything that was only read.
-            writes = call.command.writes
-            written = stack.enter_context(runtime.database.write(writes)) if writes else None
-            context = Context(
-                principal=call.principal,
-                settings=runtime.settings,
-                now_ms=call.at_ms,
-                dry_run=call.dry_run,
-                database=runtime.database,
-                writes=writes,
-                stack=stack,
-            )
-            if writes is not None and written is not None:
-                context.adopt(writes, written)
-            envelope = _effect(context, call, written)
-            if call.dry_run:
-                raise _Undo
-    except _Undo:
-        pass
-    assert envelope is not None
+            return _turned_away(connection, call, admission)
+    if admission.lent:
+        with runtime.database.write("hub") as connection:
+            spend(connection, call, admission.lent)
+            if call.command.trust == "untrusted":
+                grants.taint(connection, admission.lent, at_ms=call.at_ms)
+            if admission.gate is not None:
+                _use(connection, call, admission)
+            audit.write(connection, "hub", call.principal, _entry(call, admission, envelope.status))
     return envelope
 
 
-def _effect(context: Context, call: _Call, written: Connection | None) -> Envelope:
+def _write(registry: Registry, runtime: Runtime, call: Call, progress: _Progress) -> Envelope:
+    """Admission, effect, idempotency key and audit row in one transaction of the database that the command writes.
+
+    A second database, if read, is closed first; the written one commits last. Where that is the ledger and an agent
+    calls, its grant is charged in the hub's transaction, which commits before: a crash between charges for nothing,
+    but never acts twice on one yes.
+    """
     command = call.command
-    if written is not None and call.key and not call.dry_run:
-        replayed = _replay(written, call)
-        if replayed is not None:
-            return replayed
+    assert command.writes is not None
+    writes: Name = command.writes_by(call.arguments) if command.writes_by else command.writes
+    answer: Envelope | None = None
+    admission: Admission | None = None
+    changes = Changes()
+    try:
+        with ExitStack() as stack:
+            # Opened before, so that it is closed (committed) after everything that was only read.
+            written = stack.enter_context(runtime.database.write(writes, changes=changes))
+            context = _context(registry, runtime, call, stack, writes)
+            context.adopt(writes, written)
+            if writes != "hub" and call.principal.grant_id is not None:
+                context.adopt("hub", stack.enter_context(runtime.database.write("hub")))
+            admission = admit(context.hub, context.view, call)
+            replayed = _replay(written, writes, call) if call.key and not call.dry_run else None
+            if admission.refusal is None and replayed is not None:
+                answer = replayed
+            elif admission.refusal is None and not admission.asks:
+                answer = _effect(context, call, admission, written, changes)
+            if call.dry_run:
+                raise _Undo
+            progress.committing = answer is not None
+    except _Undo:
+        pass
+    assert admission is not None
+    progress.committing = False
+    if answer is not None and call.dry_run and admission.lent and command.trust == "untrusted":
+        with runtime.database.write("hub") as connection:
+            grants.taint(connection, admission.lent, at_ms=call.at_ms)
+    if answer is not None:
+        return answer
+    with runtime.database.write("hub") as connection:
+        return _turned_away(connection, call, admission)
+
+
+def _effect(
+    context: Context, call: Call, admission: Admission, written: Connection, changes: Changes
+) -> Envelope:
+    command = call.command
+    assert context.writes is not None
+    if call.key and not call.dry_run:
+        claimed = _claim(written, context.writes, call)
+        if claimed is not None:
+            return claimed
+    if not call.dry_run:
+        spend(context.hub, call, admission.lent)
+        if admission.gate is not None:
+            _use(context.hub, call, admission)
+        if command.trust == "untrusted":
+            grants.taint(context.hub, admission.lent, at_ms=call.at_ms)
+    changes.active = True
     result = command.run(context, call.arguments)
+    rows = [change.to_dict() for change in changes.collect(written)]
     safe = without_secrets(result)
-    if written is None or call.dry_run or command.writes is None:
-        data = safe if call.dry_run else result.model_dump(mode="json")
-        return Envelope(context.status, data, dry_run=call.dry_run, next=context.next)
-    audit_id = write_audit(
-        written,
-        command.writes,
-        call.principal,
-        command=command.name,
-        effect=command.effect,
-        outcome=context.status,
-        arguments=without_secrets(call.arguments),
-        request_id=call.request_id,
-        at_ms=call.at_ms,
+    if call.dry_run:
+        return Envelope(context.status, safe, dry_run=True, next=context.next, changes=rows)
+    if context.undoes is not None and context.undo is None and changes.opaque:
+        context.undo = {}  # an inverse that did what cannot be followed is not undone again
+    elif command.undo == "rows" and changes.opaque:
+        raise AssertionError(f"{command.name} changes rows that cannot be followed: {changes.opaque}")
+    entry = replace(
+        _entry(call, admission, context.status), changes=rows, undo=context.undo, undoes=context.undoes
     )
+    audit_id = audit.write(written, context.writes, call.principal, entry)
     if call.key:
         stored = {"status": context.status, "data": safe, "audit_id": audit_id, "next": context.next}
-        keep_answer(written, command.writes, actor=_caller(call), key=call.key, answer=stored)
+        keep(
+            written,
+            context.writes,
+            actor=call.caller,
+            key=call.key,
+            command=command.name,
+            body_hash=call.body_hash,
+            at_ms=call.at_ms,
+            answer=stored,
+        )
     return Envelope(context.status, result.model_dump(mode="json"), audit_id=audit_id, next=context.next)
 
 
-def _replay(written: Connection, call: _Call) -> Envelope | None:
+def _turned_away(connection: Connection, call: Call, admission: Admission) -> Envelope:
+    """Refused or asked, and audited as such. Raises: PermissionDenied."""
+    if admission.refusal is not None:
+        if not call.dry_run:
+            audit.write(connection, "hub", call.principal, _entry(call, admission, "denied"))
+        return _failed(admission.refusal)
+    reasons = admission.decision.policies
+    why = explain(call.command.name, reasons)
+    if call.dry_run:
+        return Envelope("pending", {"gate": "", "why": why}, dry_run=True, next="a person's yes")
+    gate_id = "" if admission.gate is None else admission.gate.id
+    if not gate_id:
+        gate_id = gates.ask(
+            connection,
+            call.principal,
+            command=call.command.name,
+            arguments=call.shown,
+            body_hash=call.body_hash,
+            reasons=reasons,
+            at_ms=call.at_ms,
+        )
+    audit_id = audit.write(connection, "hub", call.principal, _entry(call, admission, "asked"))
+    return Envelope(
+        "pending", {"gate": gate_id, "why": why}, audit_id=audit_id, next=f"hub gate show {gate_id}"
+    )
+
+
+def _use(connection: Connection, call: Call, admission: Admission) -> None:
+    assert admission.gate is not None
+    if not gates.use(connection, admission.gate.id, at_ms=call.at_ms):
+        raise Conflict("The yes for this was used already; ask again.", code="gate_used")
+
+
+def _context(
+    registry: Registry, runtime: Runtime, call: Call, stack: ExitStack, writes: Name | None
+) -> Context:
+    authority = authority_of(runtime.database, registry)
+    return Context(
+        principal=call.principal,
+        settings=runtime.settings,
+        now_ms=call.at_ms,
+        dry_run=call.dry_run,
+        database=runtime.database,
+        writes=writes,
+        stack=stack,
+        registry=registry,
+        authority=authority,
+    )
+
+
+def _entry(call: Call, admission: Admission, outcome: str) -> Entry:
+    return Entry(
+        command=call.command.name,
+        effect=call.command.effect,
+        outcome=outcome,
+        arguments=call.shown,
+        request_id=call.request_id,
+        at_ms=call.at_ms,
+        decision=admission.decision.to_json(),
+    )
+
+
+def _replay(written: Connection, name: Name, call: Call) -> Envelope | None:
     """The stored answer if this key ran before. Raises: Conflict if it ran something else."""
-    assert call.command.writes is not None
-    body = json.dumps(call.arguments.model_dump(mode="json"), sort_keys=True)
-    body_hash = hashlib.sha256(body.encode()).hexdigest()
+    stored = peek(written, name, actor=call.caller, key=call.key, at_ms=call.at_ms)
+    return None if stored is None else _repeated(stored, call)
+
+
+def _claim(written: Connection, name: Name, call: Call) -> Envelope | None:
+    """Take the key; the stored answer if somebody else took it in between."""
     stored = claim(
         written,
-        call.command.writes,
-        actor=_caller(call),
+        name,
+        actor=call.caller,
         key=call.key,
         command=call.command.name,
-        body_hash=body_hash,
+        body_hash=call.body_hash,
         at_ms=call.at_ms,
     )
-    if stored is None:
-        return None
-    if (stored.command, stored.body_hash) != (call.command.name, body_hash):
+    return None if stored is None else _repeated(stored, call)
+
+
+def _repeated(stored: Stored, call: Call) -> Envelope:
+    if (stored.command, stored.body_hash) != (call.command.name, call.body_hash):
         raise Conflict(
             "This idempotency key was used for another command or other arguments; use a fresh one.",
             code="idempotency_key_conflict",
@@ -216,11 +313,21 @@ def _replay(written: Connection, call: _Call) -> Envelope | None:
     )
 
 
-def _caller(call: _Call) -> str:
-    return f"{call.principal.org_id}/{call.principal.actor}"
+def _unknown(key: str) -> HubError:
+    hint = (
+        f"Ask again with --idempotency-key {key}: it is done at most once."
+        if key
+        else "See `hub audit list`."
+    )
+    return Unavailable(
+        "The database went away while it wrote; it is unknown whether the change was made.",
+        code="outcome_unknown",
+        hint=hint,
+    )
 
 
 def _failed(error: HubError) -> Envelope:
+    retry = error.retryable and error.code != "outcome_unknown"
     fault = Fault(
         code=error.code,
         message=error.message,
@@ -228,6 +335,6 @@ def _failed(error: HubError) -> Envelope:
         param=error.param,
         type=error.type,
         status=error.status,
-        headers={**error.headers, "x-should-retry": "true" if error.retryable else "false"},
+        headers={**error.headers, "x-should-retry": "true" if retry else "false"},
     )
     return Envelope("failure", error=fault)

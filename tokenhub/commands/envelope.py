@@ -1,5 +1,10 @@
 """What every command answers, on every face.
 
+success            it is done
+pending            it goes on, or waits for a person's yes; `next` tells how to follow it
+partial_failure    some of several effects happened; `data` tells which
+failure            nothing was changed, except with the code `outcome_unknown`, which says that nobody knows
+
 `ok` is true exactly when `status` is success; a script that reads the exit code or `ok` is never told a lie.
 """
 
@@ -49,6 +54,8 @@ class Envelope:
     dry_run: bool = False
     next: str = ""
     """For `pending` and failures: the command that tells or does what comes next."""
+    changes: list[dict[str, Any]] | None = None
+    """Of a dry run: every row that would change, before and after."""
     replayed: bool = False
     """True if this answers a repeated idempotency key; secrets of the first answer are left out."""
 
@@ -67,5 +74,6 @@ class Envelope:
             "audit_id": self.audit_id,
             "dry_run": self.dry_run,
             "next": self.next,
+            "changes": self.changes,
             "replayed": self.replayed,
         }

@@ -93,6 +93,7 @@ class ServiceAccountList(PageResult):
 @command(
     "team.create",
     effect="write",
+    resource="",
     permission="admin",
     summary="Make a team.",
     positional=("name",),
@@ -107,6 +108,7 @@ def team_create(ctx: Context, args: TeamCreate) -> TeamView:
 @command(
     "team.list",
     effect="read",
+    resource="",
     permission="read",
     summary="List teams and their members.",
     columns=("id", "name", "members"),
@@ -122,6 +124,8 @@ def team_list(ctx: Context, args: PageArgs) -> TeamList:
 @command(
     "team.add",
     effect="write",
+    resource="team",
+    sinks=("team", "user"),
     permission="admin",
     summary="Put a person in a team.",
     positional=("team", "user"),
@@ -137,6 +141,8 @@ def team_add(ctx: Context, args: Membership) -> TeamView:
 @command(
     "team.remove",
     effect="write",
+    resource="team",
+    sinks=("team", "user"),
     permission="admin",
     summary="Take a person out of a team.",
     positional=("team", "user"),
@@ -152,6 +158,7 @@ def team_remove(ctx: Context, args: Membership) -> TeamView:
 @command(
     "project.create",
     effect="write",
+    resource="",
     permission="admin",
     summary="Make a project.",
     positional=("name",),
@@ -170,6 +177,7 @@ def project_create(ctx: Context, args: ProjectCreate) -> ProjectView:
 @command(
     "project.list",
     effect="read",
+    resource="",
     permission="read",
     summary="List projects.",
     columns=("id", "name", "team_id"),
@@ -185,6 +193,7 @@ def project_list(ctx: Context, args: PageArgs) -> ProjectList:
 @command(
     "service-account.create",
     effect="write",
+    resource="",
     permission="admin",
     summary="Make an account for a program.",
     positional=("name",),
@@ -213,6 +222,7 @@ def service_account_create(ctx: Context, args: ServiceAccountCreate) -> ServiceA
 @command(
     "service-account.list",
     effect="read",
+    resource="",
     permission="read",
     summary="List service accounts.",
     columns=("id", "name", "role", "team_id", "project_id"),

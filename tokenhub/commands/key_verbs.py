@@ -106,6 +106,9 @@ class KeyRevoked(Model):
 @command(
     "key.create",
     effect="write",
+    resource="",
+    sinks=("user", "service_account"),
+    undo="key.revoke",
     permission="keys:write",
     summary="Make an API key and show its secret once.",
     positional=("name",),
@@ -118,6 +121,7 @@ def key_create(ctx: Context, args: KeyCreate) -> KeyCreated:
     """The key acts for its user or service account and never has more scopes than whoever made it."""
     spec = _spec(ctx, args)
     created = create_key(ctx.hub, spec, at_ms=ctx.now_ms)
+    ctx.inverse("key.revoke", key=created.key_id)
     return KeyCreated(
         id=created.key_id,
         name=spec.name,
@@ -130,6 +134,7 @@ def key_create(ctx: Context, args: KeyCreate) -> KeyCreated:
 @command(
     "key.list",
     effect="read",
+    resource="",
     permission="",
     summary="List API keys.",
     columns=("id", "name", "prefix", "owner", "scopes", "status"),
@@ -153,6 +158,7 @@ def key_list(ctx: Context, args: KeyListArgs) -> KeyList:
 @command(
     "key.show",
     effect="read",
+    resource="key",
     permission="",
     summary="Show one API key.",
     positional=("key",),
@@ -165,7 +171,9 @@ def key_show(ctx: Context, args: KeyNamed) -> KeyView:
 
 @command(
     "key.rotate",
-    effect="write",
+    effect="irreversible",
+    resource="key",
+    sinks=("key",),
     permission="keys:write",
     summary="Give a key a new secret; the old one works for a while longer.",
     positional=("key",),
@@ -186,6 +194,8 @@ def key_rotate(ctx: Context, args: KeyRotate) -> KeyCreated:
 @command(
     "key.revoke",
     effect="irreversible",
+    resource="key",
+    sinks=("key",),
     permission="keys:write",
     summary="End a key for good, within a second on every gateway.",
     positional=("key",),

@@ -79,6 +79,7 @@ class LoginLink(Model):
 @command(
     "org.show",
     effect="read",
+    resource="",
     permission="",
     summary="Show your organisation.",
     examples=[Example("hub org show", "Its id and name")],
@@ -94,6 +95,8 @@ def org_show(ctx: Context, args: Nothing) -> OrgView:
 @command(
     "user.create",
     effect="write",
+    resource="",
+    sinks=("email",),
     permission="admin",
     summary="Add a person.",
     positional=("name",),
@@ -116,6 +119,7 @@ def user_create(ctx: Context, args: UserCreate) -> UserView:
 @command(
     "user.list",
     effect="read",
+    resource="",
     permission="read",
     summary="List people.",
     columns=("id", "name", "email", "role", "disabled_at_ms"),
@@ -131,6 +135,7 @@ def user_list(ctx: Context, args: PageArgs) -> UserList:
 @command(
     "user.show",
     effect="read",
+    resource="user",
     permission="read",
     summary="Show one person.",
     positional=("user",),
@@ -144,6 +149,8 @@ def user_show(ctx: Context, args: UserNamed) -> UserView:
 @command(
     "user.disable",
     effect="write",
+    resource="user",
+    sinks=("user",),
     permission="admin",
     summary="End a person's access: keys, sessions and links stop at once.",
     positional=("user",),
@@ -159,7 +166,9 @@ def user_disable(ctx: Context, args: UserNamed) -> UserView:
 
 @command(
     "login-link.create",
-    effect="write",
+    effect="irreversible",
+    resource="user",
+    sinks=("user",),
     permission="",
     summary="Make a link that signs a person in to the console once.",
     positional=("user",),

@@ -24,6 +24,13 @@ def is_secret(field: FieldInfo) -> bool:
     return _marked(field) or any(map(_marked_type, get_args(field.annotation)))
 
 
+def is_content(field: FieldInfo) -> bool:
+    """True for a field of type `Content`, optional or not."""
+    return _marked(field, "content") or any(
+        _marked_type(hint, "content") for hint in get_args(field.annotation)
+    )
+
+
 def _clean(value: Any, plain: Any) -> Any:
     if isinstance(value, BaseModel):
         return without_secrets(value)
@@ -33,11 +40,11 @@ def _clean(value: Any, plain: Any) -> Any:
     return plain
 
 
-def _marked_type(hint: Any) -> bool:
+def _marked_type(hint: Any, format: str = "password") -> bool:
     if get_origin(hint) is not Annotated:
         return False
-    return any(isinstance(mark, FieldInfo) and _marked(mark) for mark in hint.__metadata__)
+    return any(isinstance(mark, FieldInfo) and _marked(mark, format) for mark in hint.__metadata__)
 
 
-def _marked(field: FieldInfo) -> bool:
-    return field.json_schema_extra == {"format": "password"}
+def _marked(field: FieldInfo, format: str = "password") -> bool:
+    return field.json_schema_extra == {"format": format}

@@ -1,19 +1,22 @@
-"""Statements on audit rows and idempotency keys; part of the running command's transaction."""
+"""Statements on idempotency keys; part of the running command's transaction.
+
+They are built once: what a statement costs here is mostly its making.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from tokenhub.commands.tables import audit, idempotency
+from tokenhub.commands.tables import idempotency
 from tokenhub.db.engine import Name
-from tokenhub.db.upsert import insert_for
-from tokenhub.identity.types import Principal
-from tokenhub.kernel.ids import new_id
 
 IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
+SWEEP_EVERY = 256
+"""One call in so many, by chance of its millisecond, also clears what has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,65 +28,69 @@ class Stored:
     answer: dict[str, Any]
 
 
+def peek(connection: Connection, name: Name, *, actor: str, key: str, at_ms: int) -> Stored | None:
+    """What is stored under an idempotency key and has not expired, without taking it."""
+    found = {"actor_": actor, "key_": key, "fresh": at_ms - IDEMPOTENCY_TTL_MS}
+    row = connection.execute(_PEEK[name], found).one_or_none()
+    return None if row is None else Stored(row.command, row.body_hash, json.loads(row.answer))
+
+
 def claim(
     connection: Connection, name: Name, *, actor: str, key: str, command: str, body_hash: str, at_ms: int
 ) -> Stored | None:
-    """Take an idempotency key; None if it was free, else what was stored under it.
+    """Take an idempotency key that `peek` found free; else what was stored under it in between.
 
-    Waits for a transaction that holds the same key at this moment, on both databases.
+    On PostgreSQL it waits for a transaction that holds the same key. On SQLite the writer is alone: nothing can have
+    come in between, and `keep` writes the row.
     """
-    table = idempotency[name]
-    expired = (table.c.actor == actor) & (table.c.created_at_ms < at_ms - IDEMPOTENCY_TTL_MS)
-    connection.execute(delete(table).where(expired))
-    taken = connection.execute(
-        insert_for(connection, table)
-        .values(actor=actor, key=key, command=command, body_hash=body_hash, answer="{}", created_at_ms=at_ms)
-        .on_conflict_do_nothing()
-        .returning(table.c.key)
-    )
-    if taken.first() is not None:
+    expired = {"before": at_ms - IDEMPOTENCY_TTL_MS}
+    if at_ms % SWEEP_EVERY == 0:
+        connection.execute(_SWEEP[name], expired)
+    if connection.dialect.name == "sqlite":
         return None
-    row = connection.execute(select(table).where(table.c.actor == actor, table.c.key == key)).one()
-    return Stored(row.command, row.body_hash, json.loads(row.answer))
+    connection.execute(_DROP[name], {"actor_": actor, "key_": key, **expired})
+    values = {"actor": actor, "key": key, "command": command, "body_hash": body_hash}
+    taken = connection.execute(_CLAIM[name], {**values, "answer": "{}", "created_at_ms": at_ms})
+    return None if taken.first() is not None else peek(connection, name, actor=actor, key=key, at_ms=at_ms)
 
 
-def keep_answer(
-    connection: Connection, name: Name, *, actor: str, key: str, answer: Mapping[str, Any]
-) -> None:
-    """Store the answer under a claimed key."""
-    table = idempotency[name]
-    connection.execute(
-        update(table).where(table.c.actor == actor, table.c.key == key).values(answer=json.dumps(answer))
-    )
-
-
-def write_audit(
+def keep(
     connection: Connection,
     name: Name,
-    principal: Principal,
     *,
+    actor: str,
+    key: str,
     command: str,
-    effect: str,
-    outcome: str,
-    arguments: Mapping[str, Any],
-    request_id: str,
+    body_hash: str,
     at_ms: int,
-) -> str:
-    """Insert one audit row; returns its id."""
-    audit_id = new_id("audit")
-    connection.execute(
-        insert(audit[name]).values(
-            id=audit_id,
-            at_ms=at_ms,
-            org_id=principal.org_id,
-            actor=principal.actor,
-            key_id=principal.key_id,
-            app=principal.app,
-            command=command,
-            effect=effect,
-            outcome=outcome,
-            arguments=json.dumps(arguments, ensure_ascii=False, sort_keys=True),
-            request_id=request_id,
-        )
+    answer: Mapping[str, Any],
+) -> None:
+    """Store the answer under a claimed key."""
+    text = json.dumps(answer)
+    if connection.dialect.name == "sqlite":
+        values = {"actor": actor, "key": key, "command": command, "body_hash": body_hash}
+        connection.execute(_PUT[name], {**values, "answer": text, "created_at_ms": at_ms})
+    else:
+        connection.execute(_KEEP[name], {"actor_": actor, "key_": key, "answer_": text})
+
+
+def _statements(name: Name) -> tuple[Any, ...]:
+    table = idempotency[name]
+    here = (table.c.actor == bindparam("actor_")) & (table.c.key == bindparam("key_"))
+    old = table.c.created_at_ms < bindparam("before")
+    put = sqlite.insert(table)
+    fresh = {column: put.excluded[column] for column in ("command", "body_hash", "answer", "created_at_ms")}
+    return (
+        select(table).where(here, table.c.created_at_ms >= bindparam("fresh")),
+        delete(table).where(old),
+        delete(table).where(here, old),
+        postgresql.insert(table).on_conflict_do_nothing().returning(table.c.key),
+        put.on_conflict_do_update(index_elements=[table.c.actor, table.c.key], set_=fresh),
+        update(table).where(here).values(answer=bindparam("answer_")),
     )
-    return audit_id
+
+
+_ALL: dict[Name, tuple[Any, ...]] = {"hub": _statements("hub"), "ledger": _statements("ledger")}
+_PEEK, _SWEEP, _DROP, _CLAIM, _PUT, _KEEP = (
+    {name: found[place] for name, found in _ALL.items()} for place in range(6)
+)

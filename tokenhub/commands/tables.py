@@ -18,11 +18,29 @@ def _audit(metadata: MetaData) -> Table:
         Column("app", String, nullable=False),
         Column("command", String, nullable=False),
         Column("effect", String, nullable=False),
-        Column("outcome", String, nullable=False),  # success | pending | partial_failure | denied
+        Column("outcome", String, nullable=False),  # success | pending | partial_failure | denied | asked
         Column("arguments", Text, nullable=False),  # JSON, secrets left out
         Column("request_id", String, nullable=False),
-        Column("hash", String),  # chain over the rows before; written from the next schema on
+        Column("seq", BigInteger),  # 1, 2, 3 … within the organisation; null = before there was a chain
+        Column("hash", String),  # sha256 over the row and the hash before it
+        Column("grant_id", String),  # set = an agent did it, within this grant
+        Column("decision", Text),  # JSON: what was asked of the policies and what they said
+        Column("changes", Text),  # JSON list: rows before and after
+        Column("undo", Text),  # JSON: command and arguments that take it back; null = the rows do
+        Column("undoes", String),  # the audit row that this one took back
         Index("ix_audit_org_id_id", "org_id", "id"),
+        Index("ix_audit_org_id_seq", "org_id", "seq", unique=True),
+        Index("ix_audit_undoes", "undoes", unique=True),
+    )
+
+
+def _head(metadata: MetaData) -> Table:
+    return Table(
+        "audit_head",
+        metadata,
+        Column("org_id", String, primary_key=True),
+        Column("seq", BigInteger, nullable=False),
+        Column("hash", String, nullable=False),
     )
 
 
@@ -42,3 +60,27 @@ def _idempotency(metadata: MetaData) -> Table:
 
 audit: dict[Name, Table] = {"hub": _audit(hub_metadata), "ledger": _audit(ledger_metadata)}
 idempotency: dict[Name, Table] = {"hub": _idempotency(hub_metadata), "ledger": _idempotency(ledger_metadata)}
+audit_head: dict[Name, Table] = {"hub": _head(hub_metadata), "ledger": _head(ledger_metadata)}
+
+gates = Table(
+    "gates",
+    hub_metadata,
+    Column("id", String, primary_key=True),
+    Column("org_id", String, nullable=False),
+    Column("actor", String, nullable=False),  # who asked
+    Column("user_id", String),  # for whom
+    Column("grant_id", String),
+    Column("command", String, nullable=False),
+    Column("arguments", Text, nullable=False),  # JSON, secrets left out
+    Column("body_hash", String, nullable=False),  # of the whole arguments: only they may run
+    Column("reasons", Text, nullable=False),  # JSON list
+    Column("state", String, nullable=False),  # open | approved | denied | used
+    Column("decided_by", String),
+    Column("comment", String, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("decided_at_ms", BigInteger),
+    Column("used_at_ms", BigInteger),
+    Index("ix_gates_org_id_id", "org_id", "id"),
+    Index("ix_gates_actor", "actor", "command", "body_hash"),
+)

@@ -16,6 +16,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tokenhub.config import Settings
+from tokenhub.db import changes as row_changes
+from tokenhub.db.changes import Changes
 
 Name = Literal["hub", "ledger"]
 BUSY_TIMEOUT_MS = 10_000
@@ -30,15 +32,21 @@ class Database:
             "hub": _make_engine(settings, "hub"),
             "ledger": _make_engine(settings, "ledger"),
         }
+        for engine in self._engines.values():
+            row_changes.listen(engine)
 
     def engine(self, name: Name) -> Engine:
         """The engine itself, for migrations and bulk work."""
         return self._engines[name]
 
     @contextmanager
-    def write(self, name: Name) -> Generator[Connection, None, None]:
-        """One read-write transaction: committed on leaving, rolled back on an exception."""
-        with self._engines[name].connect() as connection, connection.begin():
+    def write(self, name: Name, *, changes: Changes | None = None) -> Generator[Connection, None, None]:
+        """One read-write transaction: committed on leaving, rolled back on an exception.
+
+        `changes` records what it does to rows, while it is active.
+        """
+        options = {} if changes is None else {row_changes.OPTION: changes}
+        with self._engines[name].connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager

@@ -16,6 +16,7 @@ from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import PermissionDenied, Unauthenticated
 
 COOKIE = "th_session"
+COMMANDS = "/api/commands"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -27,11 +28,11 @@ def current_principal(request: Request) -> Principal:
     at_ms = state.clock.now_ms()
     if secret is not None:
         with state.database.read("hub") as connection:
-            return authenticate(connection, secret, at_ms=at_ms)
+            return _bounded(request, authenticate(connection, secret, at_ms=at_ms))
     if token:
         check_origin(request)
         with state.database.read("hub") as connection:
-            return session_principal(connection, token, at_ms=at_ms)
+            return _bounded(request, session_principal(connection, token, at_ms=at_ms))
     raise Unauthenticated(
         "No API key. Send `Authorization: Bearer <key>`, or sign in.",
         code="missing_api_key",
@@ -56,6 +57,17 @@ def check_origin(request: Request) -> None:
         raise PermissionDenied(
             "A write with a session cookie must come from this hub's own page.", code="cross_site"
         )
+
+
+def _bounded(request: Request, principal: Principal) -> Principal:
+    """An agent acts by commands, where its grant is asked, and by no other route. Raises: PermissionDenied."""
+    if principal.grant_id is not None and not request.url.path.startswith(COMMANDS):
+        raise PermissionDenied(
+            "An agent's key opens the commands and the models, nothing else.",
+            code="agents_use_commands",
+            hint="See `GET /api/commands`.",
+        )
+    return principal
 
 
 def _bearer(request: Request) -> str | None:

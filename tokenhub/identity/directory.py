@@ -4,11 +4,11 @@ Every function takes the organisation that asks; what belongs to another one doe
 named by its id or by its name, which is unique in the organisation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, func, insert, or_, select, update
 
 from tokenhub.db import revision
 from tokenhub.db.upsert import insert_for
@@ -93,6 +93,14 @@ _TABLES: Mapping[type[Any], tuple[Table, str, type[NotFound]]] = {
     User: (users, "user", UserNotFound),
     ServiceAccount: (service_accounts, "service account", ServiceAccountNotFound),
 }
+
+
+# Built once: what a statement costs here is mostly its making.
+_TAKEN: Mapping[type[Any], Select[tuple[str]]] = {
+    kind: select(table.c.id).where(table.c.org_id == bindparam("org"), table.c.name == bindparam("wanted"))
+    for kind, (table, _, _) in _TABLES.items()
+}
+_INSERT: Mapping[type[Any], Any] = {kind: insert(table) for kind, (table, _, _) in _TABLES.items()}
 
 
 def organization(connection: Connection, org_id: str) -> Organization | None:
@@ -224,6 +232,50 @@ def member_names(connection: Connection, team_ids: Sequence[str]) -> dict[str, l
     return found
 
 
+def user_names(connection: Connection, org_id: str, user_ids: Collection[str]) -> dict[str, str]:
+    """Names of these users, of those that are in the organisation."""
+    rows = connection.execute(
+        select(users.c.id, users.c.name).where(users.c.org_id == org_id, users.c.id.in_(user_ids))
+    )
+    return {row.id: row.name for row in rows}
+
+
+def project_names(connection: Connection, org_id: str, project_ids: Collection[str]) -> dict[str, str]:
+    """Names of these projects, of those that are in the organisation."""
+    if not project_ids:
+        return {}
+    query = select(projects.c.id, projects.c.name).where(
+        projects.c.org_id == org_id, projects.c.id.in_(project_ids)
+    )
+    return {row.id: row.name for row in connection.execute(query)}
+
+
+def named_in(connection: Connection, org_id: str, names: Collection[str]) -> dict[str, str]:
+    """Name -> id of the enabled users who are called so."""
+    rows = connection.execute(
+        select(users.c.id, users.c.name).where(
+            users.c.org_id == org_id, users.c.name.in_(names), users.c.disabled_at_ms.is_(None)
+        )
+    )
+    return {row.name: row.id for row in rows}
+
+
+def of_role(connection: Connection, org_id: str, role: str) -> list[str]:
+    """Ids of the enabled users of this role, the oldest first."""
+    query = select(users.c.id).where(
+        users.c.org_id == org_id, users.c.role == role, users.c.disabled_at_ms.is_(None)
+    )
+    return list(connection.execute(query.order_by(users.c.id)).scalars())
+
+
+def open_projects(principal: Principal) -> Select[tuple[str]]:
+    """Ids of the projects whose work the caller sees: those of no team, and of the teams that they are in."""
+    mine = select(memberships.c.team_id).where(memberships.c.user_id == (principal.user_id or ""))
+    return select(projects.c.id).where(
+        projects.c.org_id == principal.org_id, or_(projects.c.team_id.is_(None), projects.c.team_id.in_(mine))
+    )
+
+
 def actor_name(connection: Connection, principal: Principal) -> str:
     """Name of the user or service account behind a principal; empty for a key of neither."""
     for table, id in ((users, principal.user_id), (service_accounts, principal.service_account_id)):
@@ -240,15 +292,15 @@ def check_role(role: str) -> str:
 
 
 def _create(connection: Connection, kind: type[T], org_id: str, values: Mapping[str, Any]) -> T:
-    table, word, _ = _TABLES[kind]
-    taken = select(table.c.id).where(table.c.org_id == org_id, table.c.name == values["name"])
-    if connection.execute(taken).first() is not None:
+    _, word, _ = _TABLES[kind]
+    if connection.execute(_TAKEN[kind], {"org": org_id, "wanted": values["name"]}).first() is not None:
         raise Conflict(
             f"There is a {word} named {values['name']!r} already.", param="name", code="name_taken"
         )
     new = new_id({"service account": "svc", "project": "proj"}.get(word, word))
-    connection.execute(insert(table).values(id=new, org_id=org_id, **values))
-    return find(connection, kind, org_id, new)
+    connection.execute(_INSERT[kind], {"id": new, "org_id": org_id, **values})
+    made: dict[str, Any] = {name: new if name == "id" else values.get(name) for name in kind.__slots__}
+    return kind(**made)
 
 
 def _typed(kind: type[T], row: Row[Any]) -> T:

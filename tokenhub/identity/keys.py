@@ -54,6 +54,7 @@ class KeySpec:
     expires_at_ms: int | None = None
     app: str = ""
     parent_key_id: str | None = None
+    grant_id: str | None = None
 
 
 def create_key(connection: Connection, spec: KeySpec, *, at_ms: int, secret: str | None = None) -> CreatedKey:
@@ -81,6 +82,7 @@ def insert_key(connection: Connection, spec: KeySpec, *, at_ms: int) -> str:
             models=None if spec.models is None else json.dumps(sorted(spec.models)),
             app=spec.app,
             parent_key_id=spec.parent_key_id,
+            grant_id=spec.grant_id,
             created_at_ms=at_ms,
             expires_at_ms=spec.expires_at_ms,
         )
@@ -110,6 +112,7 @@ def delegate(
         expires_at_ms=ends if principal.expires_at_ms is None else min(ends, principal.expires_at_ms),
         app=app,
         parent_key_id=principal.parent_key_id or principal.key_id,
+        grant_id=principal.grant_id,
     )
     return create_key(connection, spec, at_ms=at_ms)
 
@@ -219,6 +222,7 @@ _COLUMNS = (
     api_keys.c.models,
     api_keys.c.app,
     api_keys.c.parent_key_id,
+    api_keys.c.grant_id,
     api_keys.c.expires_at_ms,
     api_keys.c.revoked_at_ms,
     func.coalesce(users.c.role, service_accounts.c.role).label("role"),
@@ -287,6 +291,7 @@ def _principal(row: Row[Any], *, ends: int | None) -> Principal:
         expires_at_ms=ends,
         app=row.app,
         parent_key_id=row.parent_key_id,
+        grant_id=row.grant_id,
     )
 
 

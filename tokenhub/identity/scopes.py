@@ -13,13 +13,14 @@ SCOPES: dict[str, str] = {
     "read": "list and show models, prices, deployments and people",
     "usage:read": "read usage, statements and balances (of oneself; with admin of everyone)",
     "keys:write": "make, rotate and revoke one's own keys",
+    "work": "act in the workspace: tasks, messages, calendar, documents, drive, approvals",
 }
 """Every scope and its meaning, in the words of the reference page."""
 
 ROLES: dict[str, frozenset[str]] = {
     "owner": frozenset({"*"}),
-    "admin": frozenset({"admin", "inference", "read", "usage:read", "keys:write"}),
-    "member": frozenset({"inference", "read", "usage:read", "keys:write"}),
+    "admin": frozenset({"admin", "inference", "read", "usage:read", "keys:write", "work"}),
+    "member": frozenset({"inference", "read", "usage:read", "keys:write", "work"}),
     "viewer": frozenset({"read", "usage:read"}),
 }
 """The widest scopes that a user of each role may have."""

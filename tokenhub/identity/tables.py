@@ -83,6 +83,7 @@ api_keys = Table(
     Column("models", Text),  # JSON list; null = every model
     Column("app", String, nullable=False),
     Column("parent_key_id", String, ForeignKey("api_keys.id")),
+    Column("grant_id", String),  # set = an agent calls, within this grant
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger),
     Column("revoked_at_ms", BigInteger),
@@ -94,7 +95,7 @@ api_keys = Table(
 key_secrets = Table(
     "key_secrets",
     hub_metadata,
-    Column("hash", String(64), primary_key=True),  # sha256 of the secret, hexadecimal
+    Column("hash", String(64), primary_key=True, info={"secret": True}),  # sha256, hexadecimal
     Column("key_id", String, ForeignKey("api_keys.id"), nullable=False, index=True),
     Column("prefix", String, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -119,4 +120,83 @@ console_sessions = Table(
     Column("key_id", String, ForeignKey("api_keys.id"), nullable=False, index=True),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=False),
+)
+
+departments = Table(
+    "departments",
+    hub_metadata,
+    Column("id", String, primary_key=True),
+    Column("org_id", String, ForeignKey("organizations.id"), nullable=False),
+    Column("parent_id", String, ForeignKey("departments.id")),
+    Column("name", String, nullable=False),
+    Column("lead_id", String, ForeignKey("users.id")),
+    Column("created_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("org_id", "name"),
+)
+
+department_members = Table(
+    "department_members",
+    hub_metadata,
+    Column("department_id", String, ForeignKey("departments.id"), primary_key=True),
+    Column("user_id", String, ForeignKey("users.id"), primary_key=True),
+    Column("title", String, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Index("ix_department_members_user_id", "user_id"),
+)
+
+agents = Table(
+    "agents",
+    hub_metadata,
+    Column("id", String, primary_key=True),
+    Column("org_id", String, ForeignKey("organizations.id"), nullable=False),
+    Column("user_id", String, ForeignKey("users.id"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("user_id", "name"),
+)
+
+grants = Table(
+    "grants",
+    hub_metadata,
+    Column("id", String, primary_key=True),
+    Column("org_id", String, ForeignKey("organizations.id"), nullable=False),
+    Column("agent_id", String, ForeignKey("agents.id"), nullable=False),
+    Column("user_id", String, ForeignKey("users.id"), nullable=False),
+    Column("parent_id", String, ForeignKey("grants.id")),  # a run's scope lies within its agent's grant
+    Column("commands", Text, nullable=False),  # JSON list of names and patterns such as task.*
+    Column("effects", Text, nullable=False),  # JSON list
+    Column("resources", Text),  # JSON list of ids; null = every one
+    Column("vouched", Text, nullable=False),  # JSON list of values that the person gave
+    Column("cost_max", BigInteger),  # null = without end
+    Column("cost_used", BigInteger, nullable=False),
+    Column("note", String, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+    Column("tainted_at_ms", BigInteger),  # since then it has read what others wrote
+    Index("ix_grants_org_id_id", "org_id", "id"),
+    Index("ix_grants_parent_id", "parent_id"),
+)
+
+stops = Table(
+    "stops",
+    hub_metadata,
+    Column("org_id", String, ForeignKey("organizations.id"), primary_key=True),
+    Column("subject", String, primary_key=True),  # `agents` = every one, or an agent's, user's or grant's id
+    Column("actor", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+policies = Table(
+    "policies",
+    hub_metadata,
+    Column("id", String, primary_key=True),
+    Column("org_id", String, ForeignKey("organizations.id"), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),  # Cedar
+    Column("note", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("org_id", "version"),
 )

@@ -24,6 +24,8 @@ class Principal:
     """Empty for outside API use; "assistant", "cli", ... for the hub's own apps."""
     parent_key_id: str | None
     """A delegated key acts inside its parent: the parent's limits apply too."""
+    grant_id: str | None = None
+    """Set = an agent calls for its user, within this grant."""
 
     def allows(self, permission: str) -> bool:
         """True if the scopes cover `permission`; an empty permission asks for a known caller only."""

@@ -59,6 +59,7 @@ class UsageReport(Model):
 @command(
     "usage.show",
     effect="read",
+    resource="",
     permission="usage:read",
     summary="Add usage up by day, model, key, person, team and so on.",
     positional=("by",),

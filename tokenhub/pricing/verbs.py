@@ -110,6 +110,7 @@ class ImportResult(Model):
 @command(
     "price.list",
     effect="read",
+    resource="",
     permission="read",
     summary="List the prices in force.",
     columns=("sku", "input", "cache_read", "output", "currency", "effective_from", "details"),
@@ -131,6 +132,7 @@ def price_list(ctx: Context, args: ListArgs) -> PriceList:
 @command(
     "price.show",
     effect="read",
+    resource="sku",
     permission="read",
     summary="Show the price of a model.",
     positional=("sku",),
@@ -151,6 +153,7 @@ def price_show(ctx: Context, args: SkuArgs) -> PriceView:
 @command(
     "price.history",
     effect="read",
+    resource="sku",
     permission="read",
     summary="List every price a model had and will have.",
     positional=("sku",),
@@ -166,7 +169,9 @@ def price_history(ctx: Context, args: SkuArgs) -> PriceList:
 
 @command(
     "price.set",
-    effect="write",
+    effect="irreversible",
+    resource="sku",
+    sinks=("sku",),
     permission="admin",
     summary="Set a new price of a model, from now or from a date on.",
     positional=("sku",),
@@ -200,7 +205,8 @@ def price_set(ctx: Context, args: SetArgs) -> PriceView:
 
 @command(
     "price.import",
-    effect="write",
+    effect="irreversible",
+    resource="",
     permission="admin",
     summary="Import a public price list that the installation carries.",
     examples=[Example("hub price import --provider anthropic", "Every price of one provider")],

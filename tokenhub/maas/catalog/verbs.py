@@ -82,6 +82,7 @@ class JobArgs(Model):
 @command(
     "model.list",
     effect="read",
+    resource="",
     permission="read",
     summary="List the catalogue of models.",
     columns=("name", "kinds", "size_mb", "state", "licence", "context_tokens"),
@@ -96,6 +97,7 @@ def model_list(ctx: Context, args: NoArgs) -> ModelList:
 @command(
     "model.show",
     effect="read",
+    resource="model:name",
     permission="read",
     summary="Show one model of the catalogue.",
     positional=("name",),
@@ -110,7 +112,10 @@ def model_show(ctx: Context, args: NameArgs) -> ModelView:
 @command(
     "model.pull",
     effect="write",
+    resource="model:name",
+    undo="job.cancel",
     permission="admin",
+    trust="untrusted",
     summary="Fetch a model from the first source that answers.",
     positional=("name",),
     examples=[Example("hub model pull smollm2-135m-instruct", "Fetch and verify the tiny model")],
@@ -120,13 +125,17 @@ def model_pull(ctx: Context, args: NameArgs) -> JobView:
     entry = store.get_entry(ctx.hub, args.name)
     job = job_store.enqueue(ctx.hub, PULL, subject=entry.name, arguments={"model": entry.name})
     ctx.pending(next=f"hub job show {job.id}")
+    ctx.inverse("job.cancel", job=job.id)
     return job_view(job)
 
 
 @command(
     "model.add",
     effect="write",
+    resource="",
+    undo="job.cancel",
     permission="admin",
+    trust="untrusted",
     summary="Add a GGUF file of this machine to the catalogue.",
     positional=("path",),
     examples=[Example("hub model add ./my-model.gguf --name my-model", "Then: hub deploy my-model")],
@@ -138,13 +147,16 @@ def model_add(ctx: Context, args: AddArgs) -> JobView:
     name = args.name or model_name(path)
     job = job_store.enqueue(ctx.hub, ADD, subject=name, arguments={"path": str(path), "name": name})
     ctx.pending(next=f"hub job show {job.id}")
+    ctx.inverse("job.cancel", job=job.id)
     return job_view(job)
 
 
 @command(
     "job.list",
     effect="read",
+    resource="",
     permission="admin",
+    trust="untrusted",
     summary="List background work, newest first.",
     columns=("id", "kind", "subject", "state", "step", "error"),
     examples=[Example("hub job list", "What runs and what ran")],
@@ -159,7 +171,9 @@ def job_list(ctx: Context, args: JobListArgs) -> JobList:
 @command(
     "job.show",
     effect="read",
+    resource="job",
     permission="admin",
+    trust="untrusted",
     summary="Show one piece of background work.",
     positional=("job",),
     examples=[Example("hub job show job_01J9Z3", "Progress and outcome; ids stand in `hub job list`")],
@@ -171,8 +185,11 @@ def job_show(ctx: Context, args: JobArgs) -> JobView:
 
 @command(
     "job.cancel",
-    effect="write",
+    effect="irreversible",
+    resource="job",
+    sinks=("job",),
     permission="admin",
+    trust="untrusted",
     summary="Cancel background work.",
     positional=("job",),
     examples=[Example("hub job cancel job_01J9Z3", "A download keeps what came, for the next try")],

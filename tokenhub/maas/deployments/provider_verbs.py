@@ -71,6 +71,9 @@ class AddArgs(Model):
 @command(
     "provider.add",
     effect="write",
+    resource="",
+    sinks=("url",),
+    undo="provider.remove",
     permission="admin",
     summary="Add an OpenAI-compatible provider.",
     positional=("name",),
@@ -107,12 +110,14 @@ def provider_add(ctx: Context, args: AddArgs) -> ProviderAdded:
             kinds=["chat", "completion", "embedding"],
         )
     job = _check(ctx, provider, take="" if args.model else "all")
+    ctx.inverse("provider.remove", name=provider.name)
     return ProviderAdded(provider=_view(ctx, provider), job=job.id)
 
 
 @command(
     "provider.list",
     effect="read",
+    resource="",
     permission="admin",
     summary="List the providers.",
     columns=("name", "base_url", "key", "models"),
@@ -125,7 +130,9 @@ def provider_list(ctx: Context, args: NoArgs) -> ProviderList:
 
 @command(
     "provider.remove",
-    effect="write",
+    effect="irreversible",
+    resource="provider:name",
+    sinks=("name",),
     permission="admin",
     summary="Forget a provider, its key and its deployments.",
     positional=("name",),
@@ -140,7 +147,10 @@ def provider_remove(ctx: Context, args: NameArgs) -> ProviderRemoved:
 @command(
     "provider.test",
     effect="write",
+    resource="provider:name",
+    undo="job.cancel",
     permission="admin",
+    trust="untrusted",
     summary="Ask a provider for its models, to see that URL and key work.",
     positional=("name",),
     examples=[Example("hub provider test lab", "Then `hub job show` tells its models and latency")],
@@ -149,6 +159,7 @@ def provider_test(ctx: Context, args: NameArgs) -> JobView:
     """The job's result lists the models and the latency."""
     provider = provider_store.get_provider(ctx.hub, args.name)
     job = _check(ctx, provider, take="")
+    ctx.inverse("job.cancel", job=job.id)
     ctx.pending(next=f"hub job show {job.id}")
     return job
 

@@ -10,7 +10,7 @@ providers = Table(
     Column("id", String, primary_key=True),
     Column("name", String, nullable=False, unique=True),
     Column("base_url", String, nullable=False),
-    Column("api_key", Text, nullable=False),
+    Column("api_key", Text, nullable=False, info={"secret": True}),
     Column("connect_timeout_ms", BigInteger, nullable=False),
     Column("first_token_timeout_ms", BigInteger, nullable=False),
     Column("idle_timeout_ms", BigInteger, nullable=False),
@@ -33,7 +33,9 @@ deployments = Table(
     Column("status", String, nullable=False),  # pending | fetching | starting | running | failing | stopped
     Column("message", Text, nullable=False),
     Column("base_url", String, nullable=False),  # of the running engine; "" while there is none
-    Column("api_key", Text, nullable=False),  # of the running engine, fresh at each start
+    Column(
+        "api_key", Text, nullable=False, info={"secret": True}
+    ),  # of the running engine, fresh at each start
     Column("engine_boot", String, nullable=False),
     Column("engine_pid", BigInteger, nullable=False),
     Column("restarts", BigInteger, nullable=False),

@@ -75,6 +75,8 @@ class ModelRemoved(Model):
 @command(
     "deploy.create",
     effect="write",
+    resource="model",
+    undo="deploy.remove",
     permission="admin",
     summary="Serve a model.",
     positional=("model",),
@@ -98,6 +100,7 @@ def deploy_create(ctx: Context, args: CreateArgs) -> Deployed:
         arguments = {"path": str(path), "name": name, "context": str(context_tokens), "slots": str(slots)}
         job = job_store.enqueue(ctx.hub, ADD_AND_DEPLOY, subject=name, arguments=arguments)
         ctx.pending(next=f"hub job show {job.id}")
+        ctx.inverse("job.cancel", job=job.id)
         return Deployed(model=name, deployment="", status="pending", job=job.id)
     entry = catalog.get_entry(ctx.hub, args.model)
     name = args.name or entry.name
@@ -107,6 +110,7 @@ def deploy_create(ctx: Context, args: CreateArgs) -> Deployed:
     job_id = ""
     if not entry.path(ctx.settings).exists():
         job_id = job_store.enqueue(ctx.hub, PULL, subject=entry.name, arguments={"model": entry.name}).id
+    ctx.inverse("deploy.remove", name=deployment_id)
     status = store.get_deployment(ctx.hub, deployment_id).status
     if status != "running":
         ctx.pending(next=f"hub deploy show {name}")
@@ -116,7 +120,9 @@ def deploy_create(ctx: Context, args: CreateArgs) -> Deployed:
 @command(
     "deploy.list",
     effect="read",
+    resource="",
     permission="read",
+    trust="untrusted",
     summary="List what is served.",
     columns=("model", "served_by", "status", "kinds", "context_tokens", "slots", "restarts", "message"),
     examples=[Example("hub deploy list", "Models and their state")],
@@ -129,7 +135,9 @@ def deploy_list(ctx: Context, args: NoArgs) -> DeploymentList:
 @command(
     "deploy.show",
     effect="read",
+    resource="deploy:name",
     permission="read",
+    trust="untrusted",
     summary="Show one deployment.",
     positional=("name",),
     examples=[Example("hub deploy show smollm2-135m-instruct", "Its state, and why it is in it")],
@@ -142,7 +150,11 @@ def deploy_show(ctx: Context, args: NameArgs) -> DeploymentView:
 @command(
     "deploy.start",
     effect="write",
+    resource="deploy:name",
+    sinks=("name",),
+    undo="deploy.stop",
     permission="admin",
+    trust="untrusted",
     summary="Serve a stopped deployment again.",
     positional=("name",),
     examples=[Example("hub deploy start smollm2-135m-instruct", "After `hub deploy stop`")],
@@ -155,7 +167,11 @@ def deploy_start(ctx: Context, args: NameArgs) -> DeploymentView:
 @command(
     "deploy.stop",
     effect="write",
+    resource="deploy:name",
+    sinks=("name",),
+    undo="deploy.start",
     permission="admin",
+    trust="untrusted",
     summary="Stop serving, but keep the deployment.",
     positional=("name",),
     examples=[
@@ -171,8 +187,11 @@ def deploy_stop(ctx: Context, args: NameArgs) -> DeploymentView:
 
 @command(
     "deploy.remove",
-    effect="write",
+    effect="irreversible",
+    resource="deploy:name",
+    sinks=("name",),
     permission="admin",
+    trust="untrusted",
     summary="Stop serving and forget the deployment.",
     positional=("name",),
     examples=[
@@ -189,6 +208,8 @@ def deploy_remove(ctx: Context, args: NameArgs) -> DeploymentView:
 @command(
     "model.remove",
     effect="irreversible",
+    resource="model:name",
+    sinks=("name",),
     permission="admin",
     summary="Delete a model's file, and its entry if it was added here.",
     positional=("name",),
@@ -226,12 +247,14 @@ def _deploy_from_provider(ctx: Context, args: CreateArgs) -> Deployed:
         context_tokens=args.context,
         kinds=["chat", "completion", "embedding"],
     )
+    ctx.inverse("deploy.remove", name=deployment_id)
     return Deployed(model=name, deployment=deployment_id, status="running", job="")
 
 
 def _set_desired(ctx: Context, name: str, desired: store.Desired) -> DeploymentView:
     row = store.get_deployment(ctx.hub, name)
     store.set_desired(ctx.hub, row.id, desired)
+    ctx.inverse("deploy.stop" if desired == "running" else "deploy.start", name=row.id)
     if row.provider_id is None:
         ctx.pending(next=f"hub deploy show {row.model}")
     return _view(store.get_deployment(ctx.hub, row.id))

@@ -1,0 +1,47 @@
+"""Rows of the action door: parity (1) and permission (3)."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.acceptance.harness import Measured, Run, check
+from tests.work.fuzz import fuzz
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@check(
+    1,
+    "parity",
+    bar="every command by every face: same envelope, audit row, decision; dry run = real diff; undo restores",
+)
+def parity(run: Run) -> Measured:
+    """Faces today: in process, HTTP, command line. MCP and the agent runtime are not built, so the row cannot hold."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/work/test_parity.py", "tests/work/test_undo.py"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+    lines = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()
+    passed = sum(line.count(".") for line in lines if line.endswith("%]"))
+    words = f"{passed} tests, exit {done.returncode}; faces: door, HTTP, CLI (MCP and agent are missing)"
+    return Measured(False, words, {"output": done.stdout[-4000:]})
+
+
+@check(
+    3,
+    "permission",
+    bar="10,000 random decisions: no disagreement with the reference model; no agent beyond its person; no foreign row",
+)
+def permission(run: Run) -> Measured:
+    """Half of the cases in each of two worlds; then every read command by everyone, aimed at the other organisation."""
+    cases = 1000 if run.quick else 5000
+    found = [fuzz(cases, run.seed + number) for number in range(2)]
+    verdicts = {name: sum(one.verdicts.get(name, 0) for one in found) for name in sorted(found[0].verdicts)}
+    return Measured(
+        all(one.holds for one in found),
+        f"{sum(one.cases for one in found)} decisions {verdicts}, {sum(len(one.disagreements) for one in found)} disagreements,"
+        f" {sum(one.exceeded for one in found)} beyond the person; {sum(one.reads for one in found)} reads,"
+        f" {sum(len(one.leaks) for one in found)} foreign rows",
+        {
+            "disagreements": [line for one in found for line in one.disagreements[:20]],
+            "leaks": [line for one in found for line in one.leaks[:20]],
+        },
+    )

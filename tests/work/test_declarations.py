@@ -1,0 +1,39 @@
+"""What commands say of themselves is so."""
+
+from tokenhub.bootstrap.commands import registry
+
+
+def test_whatever_answers_others_words_says_so() -> None:
+    """What an agent reads of these taints its run."""
+    texts = {"body", "text", "content", "title", "comments", "message", "values", "items"}
+    own = {  # they answer only what their caller or an administrator wrote, or what the hub itself says
+        *("agent.list", "budget.list", "channel.list", "commands.search", "deploy.create", "department.list"),
+        *("doc.create", "doc.comment", "doc.history", "form.list", "grant.list", "key.list", "message.edit"),
+        *(
+            "message.recall",
+            "message.send",
+            "model.list",
+            "model.show",
+            "request.create",
+            "policy.list",
+            "price.list",
+            "price.history",
+        ),
+        *(
+            "project.list",
+            "provider.list",
+            "service-account.list",
+            "task.comment",
+            "task.create",
+            "team.list",
+        ),
+        *("user.list", "ledger.statement", "ledger.reconcile", "usage.show", "price.simulate"),
+    }
+    loose = [
+        declared.name
+        for declared in registry()
+        if declared.trust == "trusted"
+        and declared.name not in own
+        and texts & set(declared.result.model_fields)
+    ]
+    assert loose == []

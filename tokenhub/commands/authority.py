@@ -1,0 +1,285 @@
+"""Whether a command may run: the user's policies ∩ the agent's grant ∩ the run's scope − taint, decided by Cedar.
+
+Policies, roles and groups are parsed once and kept while the revision counters stand still; the counters, grants and
+stops are read in the transaction of the command itself, so a change counts before the next command. A decision is
+allow, ask (a person's yes would make it an allow) or deny. A policy that fails to evaluate denies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection
+
+from tokenhub.commands.cedar import Entities, PolicySet, added, entities_of, evaluate, policies_of
+from tokenhub.commands.declare import Command
+from tokenhub.commands.policy_set import DEFAULT, FLOOR
+from tokenhub.commands.registry import Registry
+from tokenhub.commands.resources import Found
+from tokenhub.db import revision
+from tokenhub.db.engine import Database
+from tokenhub.identity import policies
+from tokenhub.identity.departments import standing
+from tokenhub.identity.grants import Grant
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.errors import InvalidRequest
+
+Verdict = Literal["allow", "ask", "deny"]
+Json = dict[str, Any]
+PRINCIPALS_MAX = 4096
+TEXT_MAX = 512
+"""Longer arguments are not shown to policies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question: may this principal run this command on this thing, now?"""
+
+    command: Command
+    principal: Principal
+    arguments: Mapping[str, Any]
+    """The arguments as JSON values."""
+    resource: Found
+    lent: Sequence[Grant] = ()
+    """The chain of grants of an agent, the narrowest first; empty for a person."""
+    vouched: bool = False
+    """True if every sink is a value that the person gave."""
+    confirmed: bool = False
+    """True if a person said yes to exactly this."""
+    dry_run: bool = False
+    at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the policies said."""
+
+    verdict: Verdict
+    policies: tuple[str, ...]
+    """Ids of those that decided; empty = none permits it."""
+    version: int
+    """Of the organisation's policies; 0 = the default set."""
+    question: Json
+    """What was asked, enough to ask it again (`View.replay`)."""
+
+    def to_json(self) -> str:
+        """For the audit row."""
+        kept = {"verdict": self.verdict, "policies": list(self.policies), "version": self.version}
+        return json.dumps({**kept, "question": self.question}, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """A parsed text."""
+
+    version: int
+    text: str
+    handle: PolicySet
+
+
+@dataclass(slots=True)
+class View:
+    """Who may do what, at one state of the counters."""
+
+    actions: Entities
+    _policies: dict[str, Policies] = field(default_factory=dict[str, Policies])
+    _principals: dict[tuple[str, str, str], Entities] = field(
+        default_factory=dict[tuple[str, str, str], Entities]
+    )
+
+    def policies_of(self, connection: Connection, org_id: str) -> Policies:
+        """The organisation's policies, or the default set."""
+        found = self._policies.get(org_id)
+        if found is None:
+            own = policies.current(connection, org_id)
+            found = parse(own.text, own.version) if own is not None else parse(DEFAULT, 0)
+            self._policies[org_id] = found
+        return found
+
+    def decide(self, connection: Connection, ask: Ask, *, under: Policies | None = None) -> Decision:
+        """Allow, ask or deny; `under` other policies than those in force, for a simulation."""
+        found = under or self.policies_of(connection, ask.principal.org_id)
+        flags = {
+            "scoped": ask.principal.allows(ask.command.permission),
+            "agent": ask.principal.grant_id is not None,
+            "granted": bool(ask.lent)
+            and all(
+                grant.live(ask.at_ms) and grant.covers(ask.command.name, ask.command.effect, ask.resource.id)
+                for grant in ask.lent
+            ),
+            "tainted": any(grant.tainted_at_ms is not None for grant in ask.lent),
+            "vouched": ask.vouched,
+            "confirmed": ask.confirmed,
+            "dry_run": ask.dry_run,
+            "mine": bool(ask.resource.owner) and ask.resource.owner == ask.principal.user_id,
+            "app": ask.principal.app,
+        }
+        question: Json = {
+            "principal": principal_uid(ask.principal, ask.lent),
+            "user": ask.principal.user_id or "",
+            "resource": resource_uid(ask.command, ask.resource, ask.principal.org_id),
+            "flags": flags,
+        }
+        return self.judge(
+            connection, ask.principal.org_id, ask.command.name, question, ask.arguments, under=found
+        )
+
+    def judge(
+        self,
+        connection: Connection,
+        org_id: str,
+        command: str,
+        question: Json,
+        arguments: Mapping[str, Any],
+        *,
+        under: Policies,
+    ) -> Decision:
+        """Put a question (again): roles and groups are today's, everything else is as it was."""
+        kind, id = question["principal"]
+        entities = self._entities(connection, org_id, kind, id, question["user"])
+        flags = question["flags"]
+        context = {**flags, "args": plain(arguments)}
+        resource = {"type": question["resource"][0], "id": question["resource"][1]}
+        request = {
+            "principal": {"type": kind, "id": id},
+            "action": {"type": "Action", "id": command},
+            "resource": resource,
+            "context": context,
+        }
+        allowed, reasons = evaluate(request, under.handle, entities)
+        verdict: Verdict = "allow" if allowed else "deny"
+        if not allowed and not flags["confirmed"]:
+            after_yes = {**request, "context": {**context, "confirmed": True}}
+            if evaluate(after_yes, under.handle, entities)[0]:
+                verdict = "ask"
+        return Decision(verdict, reasons, under.version, question)
+
+    def _entities(self, connection: Connection, org_id: str, kind: str, id: str, user_id: str) -> Entities:
+        key = (org_id, f"{kind}:{id}", user_id)
+        found = self._principals.get(key)
+        if found is None:
+            if len(self._principals) >= PRINCIPALS_MAX:
+                self._principals.clear()
+            described = _describe(connection, org_id, kind, id, user_id)
+            found = added(self.actions, described)
+            self._principals[key] = found
+        return found
+
+
+class Authority:
+    """The newest view of one database; one per process and registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._actions = entities_of(_action_entities(registry))
+        self._seen: tuple[tuple[tuple[str, int], ...], View] = ((), View(self._actions))
+
+    def view(self, connection: Connection) -> View:
+        """The view at the state that this transaction sees."""
+        counters = revision.counters(connection)
+        seen, view = self._seen
+        if seen != counters:
+            view = View(self._actions)
+            self._seen = (counters, view)
+        return view
+
+
+_AUTHORITIES: WeakKeyDictionary[Database, WeakKeyDictionary[Registry, Authority]] = WeakKeyDictionary()
+
+
+def authority_of(database: Database, registry: Registry) -> Authority:
+    """The authority of this database and registry; made at its first command."""
+    mine = _AUTHORITIES.setdefault(database, WeakKeyDictionary())
+    found = mine.get(registry)
+    if found is None:
+        found = mine[registry] = Authority(registry)
+    return found
+
+
+def parse(text: str, version: int) -> Policies:
+    """The floor and a text above it. Raises: InvalidRequest with Cedar's own words."""
+    try:
+        return Policies(version, text, policies_of(FLOOR, text))
+    except ValueError as error:
+        raise InvalidRequest(
+            f"This is no Cedar policy: {error}.",
+            code="invalid_policy",
+            param="text",
+            hint="`hub policy list` shows a set that works.",
+        ) from error
+
+
+def principal_uid(principal: Principal, lent: Sequence[Grant]) -> tuple[str, str]:
+    """Type and id of the Cedar principal."""
+    if principal.grant_id is not None:
+        return "Agent", lent[0].agent_id if lent else principal.grant_id
+    if principal.user_id is not None:
+        return "User", principal.user_id
+    if principal.service_account_id is not None:
+        return "ServiceAccount", principal.service_account_id
+    return "Key", principal.key_id
+
+
+def resource_uid(command: Command, found: Found, org_id: str) -> tuple[str, str]:
+    """Type and id of the Cedar resource: `service-account` -> ServiceAccount."""
+    if not command.resource or not found.id:
+        return "Org", org_id
+    return "".join(part.capitalize() for part in command.resource.split("-")), found.id
+
+
+def plain(arguments: Mapping[str, Any]) -> Json:
+    """What policies see of the arguments: texts, whole numbers, yes/no, lists of texts."""
+    shown: Json = {}
+    for name, value in arguments.items():
+        match value:
+            case bool() | int():
+                shown[name] = value
+            case str() if len(value) <= TEXT_MAX:
+                shown[name] = value
+            case list() if all(isinstance(item, str) for item in cast(list[Any], value)):
+                shown[name] = value
+            case _:
+                pass
+    return shown
+
+
+def _action_entities(registry: Registry) -> list[Json]:
+    groups = {command.noun for command in registry} | {"read", "write", "irreversible"}
+    entities = [_entity("Action", name) for name in sorted(groups)]
+    for command in registry:
+        entities.append(
+            _entity("Action", command.name, parents=[("Action", command.effect), ("Action", command.noun)])
+        )
+    return entities
+
+
+def _describe(connection: Connection, org_id: str, kind: str, id: str, user_id: str) -> list[Json]:
+    """The principal and everything that it is in."""
+    org = ("Org", org_id)
+    if not user_id:
+        return [_entity("Org", org_id), _entity(kind, id, parents=[org])]
+    known = standing(connection, org_id, user_id)
+    groups = [("Role", known.role), *(("Team", team) for team in known.teams)]
+    above = {
+        department: path[place + 1 :] for path in known.departments for place, department in enumerate(path)
+    }
+    groups += [("Department", path[0]) for path in known.departments]
+    entities = [_entity("Org", org_id), _entity("User", user_id, parents=[org, *groups])]
+    entities += [
+        _entity("Department", name, parents=[("Department", upper[0])] if upper else [])
+        for name, upper in sorted(above.items())
+    ]
+    if kind != "User":
+        entities.append(_entity(kind, id, parents=[("User", user_id)]))
+    return entities
+
+
+def _entity(kind: str, id: str, *, parents: Sequence[tuple[str, str]] = ()) -> Json:
+    return {
+        "uid": {"type": kind, "id": id},
+        "attrs": {},
+        "parents": [{"type": type_, "id": name} for type_, name in parents],
+    }

@@ -1,0 +1,279 @@
+"""What one transaction did to rows: recorded as it runs, shown by a dry run, kept by audit, put back by undo.
+
+A `Changes` that is passed to `Database.write` looks at every INSERT, UPDATE and DELETE built with SQLAlchemy while it
+is `active`: it reads the rows before they change, and `collect` reads them again at the end, so what it tells is what
+the database holds. What it cannot follow (text SQL, INSERT … SELECT) it names in `opaque`; a command that does such
+things declares itself irreversible.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Engine,
+    Insert,
+    MetaData,
+    Select,
+    Table,
+    Update,
+    and_,
+    event,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy import delete as delete_from
+from sqlalchemy import insert as insert_into
+from sqlalchemy import update as update_of
+
+from tokenhub.kernel.errors import Conflict
+
+OPTION = "tokenhub_changes"
+SHOWN_MAX = 1024
+"""Characters of a new value that are kept; longer ones are kept as a digest, which suffices to compare."""
+
+_UNTOLD = frozenset({"revision", "audit", "audit_head", "idempotency"})
+Key = tuple[Table, tuple[Any, ...]]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row before and after; None = it did not exist."""
+
+    table: Table
+    key: tuple[Any, ...]
+    before: Row | None
+    after: Row | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: `table`, `op`, `key`, `before`, `after`; of an update only the columns that changed.
+
+        A column marked secret is a digest on both sides; long new values are digests (`SHOWN_MAX`).
+        """
+        names = [column.key for column in self.table.primary_key.columns]
+        before, after = self.before, self.after
+        op = "update"
+        if before is None:
+            op = "insert"
+        elif after is None:
+            op = "delete"
+        else:
+            changed = [name for name in before if before[name] != after[name]]
+            before = {name: before[name] for name in changed}
+            after = {name: after[name] for name in changed}
+        return {
+            "table": self.table.name,
+            "op": op,
+            "key": {name: _whole(value) for name, value in zip(names, self.key, strict=True)},
+            "before": None if before is None else _encoded(self.table, before, short=False),
+            "after": None if after is None else _encoded(self.table, after, short=True),
+        }
+
+
+class Changes:
+    """The changes of one transaction, in the order in which rows were first touched."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.opaque: list[str] = []
+        """Statements whose effect it cannot tell."""
+        self._before: dict[Key, Row | None] = {}
+        self._known: dict[Key, Row] = {}
+
+    def collect(self, connection: Connection) -> list[Change]:
+        """Every row that is not as it was; reads the touched rows once more."""
+        self.active = False
+        unknown: dict[Table, list[tuple[Any, ...]]] = {}
+        for table, key in self._before:
+            if (table, key) not in self._known:
+                unknown.setdefault(table, []).append(key)
+        found: dict[Key, Row] = dict(self._known)
+        for table, keys in unknown.items():
+            found.update(_rows(connection, table, keys))
+        changes = [
+            Change(table, key, before, found.get((table, key)))
+            for (table, key), before in self._before.items()
+        ]
+        return [change for change in changes if change.before != change.after]
+
+    def note(
+        self,
+        connection: Connection,
+        statement: Insert | Update | Delete,
+        parameters: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Look at a statement that is about to run."""
+        self.active = False
+        try:
+            if isinstance(statement, Insert):
+                self._note_insert(connection, statement, parameters)
+            else:
+                self._note_change(connection, statement, parameters)
+        finally:
+            self.active = True
+
+    def note_text(self, words: str) -> None:
+        """Look at a statement that is only text; a change in it cannot be followed."""
+        first, _, rest = words.lstrip().partition(" ")
+        if first.upper() in ("INSERT", "UPDATE", "DELETE") and not any(
+            name in rest.split("(")[0].split() for name in _UNTOLD
+        ):
+            self.opaque.append(" ".join(words.split()[:3]).lower())
+
+    def _note_insert(
+        self, connection: Connection, statement: Insert, parameters: Sequence[Mapping[str, Any]]
+    ) -> None:
+        table = cast(Table, statement.table)
+        inner = vars(statement)
+        if table.name in _UNTOLD:
+            return
+        names = [column.key for column in table.primary_key.columns]
+        if inner.get("_multi_values") or statement.select is not None or not _have(parameters, names):
+            self.opaque.append(f"insert into {table.name}")
+            return
+        keys = [tuple(row[name] for name in names) for row in parameters]
+        if inner.get("_post_values_clause") is not None:  # on conflict: what is there may stay or change
+            there = _rows(connection, table, keys)
+            self._touch(table, keys, there)
+            return
+        values: list[Any] = list(inner.get("_values") or ())
+        plain = all((column if isinstance(column, str) else column.key) in parameters[0] for column in values)
+        defaults = any(column.server_default is not None for column in table.columns)
+        for key, row in zip(keys, parameters, strict=True):
+            self._before.setdefault((table, key), None)
+            self._known.pop((table, key), None)
+            if plain and not defaults:
+                self._known[table, key] = {column.key: row.get(column.key) for column in table.columns}
+
+    def _note_change(
+        self, connection: Connection, statement: Update | Delete, parameters: Sequence[Mapping[str, Any]]
+    ) -> None:
+        table = cast(Table, statement.table)
+        if table.name in _UNTOLD:
+            return
+        if len(parameters) > 1:
+            self.opaque.append(f"change of {table.name}")
+            return
+        query = select(table)
+        if statement.whereclause is not None:
+            query = query.where(statement.whereclause)
+        names = [column.key for column in table.primary_key.columns]
+        there = {
+            (table, tuple(row[name] for name in names)): row
+            for row in (dict(found) for found in connection.execute(query, parameters[0]).mappings())
+        }
+        self._touch(table, [key for _, key in there], there)
+
+    def _touch(self, table: Table, keys: Iterable[tuple[Any, ...]], there: Mapping[Key, Row]) -> None:
+        for key in keys:
+            self._before.setdefault((table, key), there.get((table, key)))
+            self._known.pop((table, key), None)
+
+
+def listen(engine: Engine) -> None:
+    """Let transactions of this engine be recorded."""
+
+    def before(
+        connection: Connection, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: bool
+    ) -> None:
+        changes: Changes | None = connection.get_execution_options().get(OPTION)
+        if changes is None or not changes.active:
+            return
+        statement = getattr(context.compiled, "statement", None)
+        if isinstance(statement, Insert | Update | Delete):
+            changes.note(connection, statement, context.compiled_parameters)
+        elif not isinstance(statement, Select):
+            changes.note_text(sql)
+
+    event.listen(engine, "before_cursor_execute", before)
+
+
+def restore(connection: Connection, metadata: MetaData, changes: Sequence[Mapping[str, Any]]) -> None:
+    """Put rows back as they were before `changes` (as `to_dict` gave them), the last one first.
+
+    Raises: Conflict if a row is not as the change left it, or held a secret that was not kept.
+    """
+    for change in reversed(changes):
+        table = metadata.tables[change["table"]]
+        key = {name: _decoded(value) for name, value in change["key"].items()}
+        here = and_(true(), *(table.c[str(name)] == value for name, value in key.items()))
+        row = connection.execute(select(table).where(here).with_for_update()).mappings().one_or_none()
+        current = None if row is None else _encoded(table, dict(row), short=True)
+        before, after = change["before"], change["after"]
+        expected = None if after is None or current is None else {name: current.get(name) for name in after}
+        if (after is None) != (current is None) or (after is not None and expected != after):
+            raise Conflict(
+                f"A row of {table.name!r} was changed again since; undo the later change first.",
+                code="changed_since",
+                hint="List what was done with `hub audit list`.",
+            )
+        values = None if before is None else {name: _decoded(value) for name, value in before.items()}
+        if values is None:
+            connection.execute(delete_from(table).where(here))
+        elif _has_secret(table, values):
+            raise Conflict(
+                "It held a secret that was not kept, so it cannot be put back.", code="irreversible"
+            )
+        elif after is None:
+            connection.execute(insert_into(table).values(**values))
+        else:
+            connection.execute(update_of(table).where(here).values(**values))
+
+
+def _rows(connection: Connection, table: Table, keys: Sequence[tuple[Any, ...]]) -> dict[Key, Row]:
+    """The rows with these keys that exist."""
+    columns = list(table.primary_key.columns)
+    found: dict[Key, Row] = {}
+    for start in range(0, len(keys), 200):
+        some = keys[start : start + 200]
+        if len(columns) == 1:
+            where = columns[0].in_([key[0] for key in some])
+        else:
+            where = or_(*(and_(*(c == v for c, v in zip(columns, key, strict=True))) for key in some))
+        for row in connection.execute(select(table).where(where)).mappings():
+            found[table, tuple(row[column.key] for column in columns)] = dict(row)
+    return found
+
+
+def _have(parameters: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bool:
+    return bool(parameters) and all(name in row for row in parameters for name in names)
+
+
+def _encoded(table: Table, row: Row, *, short: bool) -> dict[str, Any]:
+    return {
+        name: _digest(value)
+        if value and table.c[name].info.get("secret")
+        else (_shown if short else _whole)(value)
+        for name, value in row.items()
+    }
+
+
+def _whole(value: Any) -> Any:
+    return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, bytes) or (isinstance(value, str) and len(value) > SHOWN_MAX):
+        return _digest(value)
+    return value
+
+
+def _digest(value: Any) -> dict[str, Any]:
+    data = value if isinstance(value, bytes) else str(value).encode(errors="surrogatepass")
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict) and "b64" in value:
+        return base64.b64decode(cast(dict[str, str], value)["b64"])
+    return cast(Any, value)
+
+
+def _has_secret(table: Table, values: Mapping[str, Any]) -> bool:
+    return any(bool(table.c[name].info.get("secret")) and bool(value) for name, value in values.items())
