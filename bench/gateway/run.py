@@ -116,13 +116,13 @@ class Bench:
 
     def _ours(self, name: str, *options: str) -> Target:
         port = free_port()
-        command = [sys.executable, "-OO", "-m", "bench.gateway.stand", str(port), str(UPSTREAM), *options]
+        command = [sys.executable, "-m", "bench.gateway.stand", str(port), str(UPSTREAM), *options]
         return Target(
             name,
             command,
             port,
             model="alias",
-            env={"MALLOC_ARENA_MAX": "1", "PYTHONPATH": str(HERE.parents[1])},
+            env={"BENCH_WORK": str(self.folder), "PYTHONPATH": str(HERE.parents[1])},
         )
 
     def start(self, target: Target) -> None:

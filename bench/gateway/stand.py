@@ -3,12 +3,12 @@
     python -m bench.gateway.stand PORT UPSTREAM_PORT [--free]
 
 Full path on: key look-up, limits, leases, journal, settlement into SQLite. `--free` leaves the books out (nothing is
-held, journaled or settled), which shows what they cost. Models `alias-<chunks>-<delay_ms>` go to
+held, journaled or settled), which shows what they cost. The folder is made in `BENCH_WORK`; whoever gives it removes it. Models `alias-<chunks>-<delay_ms>` go to
 the mock's `m-<chunks>-<delay_ms>`.
 """
 
 import asyncio
-import shutil
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import uvloop
 
+from tokenhub.adapters.engines import gateway_adapters
 from tokenhub.clearing.cells import Hold
 from tokenhub.clearing.cells import Path as ClerkPath
 from tokenhub.clearing.clerk import Clerk
@@ -50,33 +51,35 @@ class FreeClerk(Clerk):
             hold.closed = True
 
 
-async def run(port: int, home: Path) -> None:
+async def run_free(port: int, home: Path) -> None:
     """Serve until SIGTERM."""
     settings = Settings(home=home, port=port)
     database = Database(settings)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await server.serve(settings, database, index=0, adapters={}, prompt_counter=None, stop=stop)
+    await server.serve(
+        settings, database, index=0, adapters=gateway_adapters(), prompt_counter=None, stop=stop
+    )
     database.close()
 
 
-def main(port: int, upstream_port: int) -> None:
-    """Seed in a process of its own, so that the measured one holds only what a gateway needs."""
-    folder = Path(tempfile.mkdtemp(prefix="th-bench-"))
-    try:
-        command = [
-            sys.executable,
-            "-c",
-            f"from bench.gateway.seed import seed; seed({str(folder)!r}, {upstream_port})",
-        ]
-        subprocess.run(command, check=True)
-        uvloop.run(run(port, folder))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def main(port: int, upstream_port: int, *, free: bool) -> None:
+    """Seed in a process of its own, then become the gateway: `hub serve gateway`, as everybody runs it."""
+    folder = Path(tempfile.mkdtemp(prefix="th-bench-", dir=os.environ.get("BENCH_WORK")))
+    command = [
+        sys.executable,
+        "-c",
+        f"from bench.gateway.seed import seed; seed({str(folder)!r}, {upstream_port})",
+    ]
+    subprocess.run(command, check=True)
+    if free:
+        server.Clerk = FreeClerk
+        uvloop.run(run_free(port, folder))
+        return
+    os.environ.update(TOKENHUB_HOME=str(folder), TOKENHUB_PORT=str(port))
+    os.execv(sys.executable, [sys.executable, "-m", "tokenhub.cli.main", "serve", "gateway"])
 
 
 if __name__ == "__main__":
-    if "--free" in sys.argv:
-        server.Clerk = FreeClerk
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), free="--free" in sys.argv)

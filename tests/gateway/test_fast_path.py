@@ -15,9 +15,11 @@ import pytest
 from tests.gateway.client import Answer, Client, chat, request
 from tests.gateway.conftest import Hub
 from tests.gateway.upstream import ANSWER, Call, framed, json_answer, plain
+from tokenhub.adapters.engines import gateway_adapters
 from tokenhub.db import revision
 from tokenhub.identity.keys import revoke_key
 from tokenhub.kernel.clock import now_ms
+from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter
 
 MESSAGE = [{"role": "user", "content": "hi"}]
 PLAIN: list[Any] = [
@@ -355,3 +357,7 @@ async def test_only_the_digits_of_a_length_may_differ(hub: Hub, client: Client) 
             other.send(good.replace(b"Length: %d" % len(body), b"Length: " + text % len(body)))
             assert (await other.answer()).status == 400, text
     assert hub.server.fast_path.taken == 1
+
+
+def test_the_adapter_of_providers_is_one_that_may_go_the_short_way() -> None:
+    assert isinstance(gateway_adapters()["openai"], ConformingAdapter)
