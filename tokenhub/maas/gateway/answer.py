@@ -147,7 +147,7 @@ def plain_answer(body: bytes) -> tuple[int, int, int, str] | None:
         counts.prompt_tokens - cached,
         cached,
         counts.completion_tokens,
-        choices[-1].finish_reason or "stop",
+        next((choice.finish_reason for choice in reversed(choices) if choice.finish_reason), "stop"),
     )
 
 

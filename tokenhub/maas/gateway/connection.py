@@ -175,7 +175,7 @@ class ClientConnection(asyncio.Protocol):
         if self._queue:
             if self._queue[0].valve is not None:
                 self._queue[0].valve.resume()
-        elif not self.closing:
+        elif self.fast is None and not self.closing:
             self._set_deadline(self.server.settings.idle_timeout_s)
 
     def on_deadline(self) -> None:
@@ -309,7 +309,7 @@ class ClientConnection(asyncio.Protocol):
                 self._start(head)
         elif self._fault is not None:
             self._answer_fault()
-        elif self._backlog:
+        if self._backlog and not self.closing and not (self._queue and self._queue[0].body_complete):
             data, self._backlog = self._backlog, b""
             if self.transport is not None:
                 self.transport.resume_reading()

@@ -151,6 +151,7 @@ class FastPath:
         if (
             principal is None
             or server.draining
+            or len(body) > server.settings.body_bytes_max
             or (principal.expires_at_ms is not None and principal.expires_at_ms <= at_ms)
         ):
             return False
@@ -266,7 +267,9 @@ class FastRequest:
         """Give the request to the upstream. From here on exactly one of `on_whole`, `on_end`, `on_lost` or
         `cancel` ends it."""
         connection, lane = self._connection, self._lane
-        connection.fast, connection.deadline = self, 0.0
+        connection.fast = self
+        if not connection.write_paused:
+            connection.deadline = 0.0
         self._upstream = upstream
         connection.server.router.started(lane.deployment)
         times = lane.deployment.timeouts
