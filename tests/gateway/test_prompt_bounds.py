@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import unicodedata
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from tests.gateway.conftest import Hub
 from tests.gateway.upstream import STREAM_HEAD, Call, chunk, framed, json_answer, sse, usage_chunk
 from tokenhub.ledger.types import Unit
 from tokenhub.maas.gateway.prompt_bounds import TEMPLATE_TOKENS, PromptBounds, plain_text
+from tokenhub.maas.gateway.sizing import _prompt_bound
 from tokenhub.maas.gateway.validation import parse_request
 
 _PIECES = re.compile(r" ?[a-z]+| ?\d{1,3}| ?[^\s\da-z]+|\s+")
@@ -163,3 +165,14 @@ async def test_a_small_budget_is_usable_at_a_provider_without_tokenizer(hub: Hub
         assert all(one.status in (200, 402) for one in answers)
     [bucket] = [one for one in await hub.buckets() if one["unit"] == int(Unit.TOKENS)]
     assert 0.97 * cap <= bucket["used"] <= cap and bucket["overage"] == 0
+
+
+def test_a_tokenizer_that_composes_first_does_not_pass_the_bound() -> None:
+    """Qwen's tokenizer puts text into the normal form NFC, which makes some of it longer: 3 bytes, 6 tokens."""
+    text = "\u0fb9" * 1000
+    tokens = len(unicodedata.normalize("NFC", text).encode())  # each byte of it is a token: rare enough
+    assert tokens == 6000
+    body = msgspec.json.encode(chat(messages=asked(text)))
+    parsed = parse_request("chat.completions", body, request_id="req_1")
+    assert most(PromptBounds(), text_of(asked(text))) >= tokens
+    assert _prompt_bound(parsed) >= tokens
