@@ -226,11 +226,15 @@ class Clerk:
 
         Raises: Unavailable, then none of them was captured.
         """
-        for hold, event, tokens in charges:
+        freed: dict[Cell, int] = {}  # by those of the group that come first
+        for number, (hold, event, tokens) in enumerate(charges):
             event.path_id = hold.path_id
             granted = hold.granted
-            if tokens > granted[0] or event.amount_nano > granted[2]:
-                self._note_overage(hold, event, (tokens, 1, event.amount_nano, 0))
+            if freed or tokens > granted[0] or event.amount_nano > granted[2]:
+                if not freed:
+                    for before, past, used in charges[:number]:
+                        _add_freed(freed, before, (used, 1, past.amount_nano, 0))
+                self._note_overage(hold, event, (tokens, 1, event.amount_nano, 0), freed)
         journal = self._journal
         assert journal is not None
         try:
@@ -304,12 +308,16 @@ class Clerk:
         draft.undelivered_tokens = draft.created_tokens - draft.completion_tokens
         self._finish(hold, draft, (draft.total_tokens, 1, draft.amount_nano, 0))
 
-    def _note_overage(self, hold: Hold, event: UsageEvent, used: tuple[int, int, int, int]) -> None:
-        """What an outside provider booked beyond the hold, as far as no free lease covers it."""
+    def _note_overage(
+        self, hold: Hold, event: UsageEvent, used: tuple[int, int, int, int], freed: dict[Cell, int]
+    ) -> None:
+        """What an outside provider booked beyond the hold, as far as no free lease covers it; then into `freed`."""
         over = [0, 0, 0, 0]
         for cell in hold.cells:
             excess = used[cell.unit] - hold.granted[cell.unit]
-            over[cell.unit] = max(over[cell.unit], min(excess, excess - max(0, cell.free)))
+            free = cell.free + freed.get(cell, 0)
+            over[cell.unit] = max(over[cell.unit], min(excess, excess - max(0, free)))
+        _add_freed(freed, hold, used)
         event.overage_tokens = over[Unit.TOKENS]
         event.overage_nano = over[Unit.MONEY]
 
@@ -388,3 +396,9 @@ class Clerk:
             cell = self._cells.get(bucket_id)
             if cell is not None:
                 self._return_idle(cell)
+
+
+def _add_freed(freed: dict[Cell, int], hold: Hold, used: tuple[int, int, int, int]) -> None:
+    """What each cell gets back (or loses, below 0) when this hold is captured."""
+    for cell in hold.cells:
+        freed[cell] = freed.get(cell, 0) + hold.granted[cell.unit] - used[cell.unit]

@@ -64,13 +64,13 @@ class Journal:
     def capture(self, events: Sequence[UsageEvent]) -> None:
         """A line for each. Raises: Unavailable if they are not safely written; the bytes must then not be sent."""
         if len(events) == 1:
-            self.append(b'["c",%b]\n' % _encode(events[0]))
+            self.append(b'["c",%b]\n' % _written(events[0]))
         else:
-            self.append(b"".join([b'["c",%b]\n' % _encode(event) for event in events]))
+            self.append(b"".join([b'["c",%b]\n' % _written(event) for event in events]))
 
     def checkpoint(self, draft: UsageEvent) -> bytes:
         """Write a draft; returns the line. Raises: Unavailable as `capture`."""
-        line = b'["d",' + _encode(draft) + b"]\n"
+        line = b'["d",' + _written(draft) + b"]\n"
         self.append(line)
         return line
 
@@ -136,6 +136,15 @@ class Journal:
         self._size = 0
 
 
+def _written(event: UsageEvent) -> bytes:
+    """The event as JSON, cleaned first if a database would refuse it."""
+    text = _encode(event)
+    if b"\\u0000" in text:
+        event.clean()
+        text = _encode(event)
+    return text
+
+
 def draft_of(line: bytes) -> UsageEvent:
     """The draft in a line that `checkpoint` returned."""
     return _decode_event(_decode_line(line)[1])
@@ -169,6 +178,7 @@ def replay(folder: Path, owner_id: str) -> Replay:
                     voided.add(msgspec.json.decode(raw, type=str))
                     continue
                 event = _decode_event(raw)
+                event.clean()
             except msgspec.DecodeError:
                 bad += 1
                 continue

@@ -52,6 +52,13 @@ class UsageEvent(msgspec.Struct, gc=False, kw_only=True):
     overage_tokens: int = 0
     overage_nano: int = 0
 
+    def clean(self) -> None:
+        """Replace NUL characters, which PostgreSQL does not store. Words of a client or an upstream may have any."""
+        for name in EVENT_FIELDS:
+            value: object = getattr(self, name)
+            if isinstance(value, str) and "\0" in value:
+                setattr(self, name, value.replace("\0", "\ufffd"))
+
     def another(self) -> "UsageEvent":
         """A copy."""
         return self.__copy__()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # missing in msgspec's stubs

@@ -366,6 +366,7 @@ class FastRequest:
         server.router.ended(self._lane.deployment)
         server.clerk.void(self._hold)
         if untouched:
+            self._lane.origin.drop_idle()
             self._connection.long_way(self._data)
         else:
             self.fail(error)

@@ -74,6 +74,12 @@ class Origin:
         connection.deadline = self.pool.timers.now + IDLE_S
         self._idle.append(connection)
 
+    def drop_idle(self) -> None:
+        """One kept connection was stale, so all are suspect: the next request opens a new one."""
+        kept, self._idle = self._idle, []
+        for connection in kept:
+            connection.abort()
+
     def forget(self, connection: UpstreamConnection) -> None:
         """`connection` is closed."""
         self._open.discard(connection)

@@ -12,6 +12,7 @@ from hashlib import blake2b
 import msgspec
 
 from tokenhub.maas.gateway.request import ParsedRequest
+from tokenhub.maas.gateway.validation import normal_bytes
 
 TEMPLATE_TOKENS = 512
 """A template's own text: default system prompt, tool preamble, generation prompt."""
@@ -137,7 +138,7 @@ class PromptBounds:
 
 def _apart(text: bytes) -> int:
     """The most tokens of a text by itself."""
-    return len(text) + text.count(b"\0") * MESSAGE_TOKENS
+    return normal_bytes(text) + text.count(b"\0") * MESSAGE_TOKENS
 
 
 def _beside(text: bytes, known: bytes, tokens: int) -> int | None:

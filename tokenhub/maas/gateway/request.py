@@ -50,6 +50,8 @@ class ParsedRequest:
     """Output tokens of one choice that the hold has paid for: the engine gets exactly this limit. None: no limit
     of ours (the context bounds it, or the hold grows)."""
     body_bytes: int = 0
+    prompt_bytes: int = 0
+    """`body_bytes`, or more where a tokenizer may make the text longer first; see `validation.normal_bytes`."""
     images: int = 0
     """Images given by address or inline."""
 

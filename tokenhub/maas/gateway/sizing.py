@@ -141,4 +141,4 @@ def service_tier(request: ParsedRequest) -> str:
 
 def _prompt_bound(request: ParsedRequest) -> int:
     """The body is longer than what it says; only an image given by address is larger than its mention."""
-    return request.body_bytes + TEMPLATE_TOKENS + request.images * IMAGE_TOKENS
+    return request.prompt_bytes + TEMPLATE_TOKENS + request.images * IMAGE_TOKENS
