@@ -1,0 +1,77 @@
+"""What somebody tries who wants more than they may: each of these once worked."""
+
+import base64
+
+import pytest
+
+from tests.work.world import World
+from tokenhub.identity.keys import authenticate
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.errors import Unauthenticated
+
+
+def agent(world: World, by: str, name: str, **grant: object) -> Principal:
+    world.do(by, "agent.create", name=name)
+    made = world.do(by, "grant.create", agent=name, **grant)
+    with world.database.read("hub") as connection:
+        return authenticate(connection, made["key"])
+
+
+def test_undo_keeps_content_that_another_file_has(world: World) -> None:
+    same = base64.b64encode(b"same bytes").decode()
+    world.do("ana", "file.put", name="a.txt", content_base64=same)
+    first = world.ids["last"]
+    world.do("bob", "file.put", name="b.txt", content_base64=same)
+    world.do("ana", "audit.undo", audit=first)
+    assert world.do("bob", "file.get", file="b.txt")["content_base64"] == same
+
+
+def test_an_undo_of_an_undo_needs_the_permission_of_the_first_command(world: World) -> None:
+    task = world.do("ana", "task.create", title="T1")["id"]
+    world.do("ana", "task.set", task=task, title="T2")
+    world.do("ana", "audit.undo", audit=world.ids["last"])
+    undone = world.ids["last"]
+    only_undo = agent(world, "ana", "undoer", commands=["audit.undo"], effects=["write"])
+    refused = world.call(only_undo, "audit.undo", audit=undone)
+    assert refused.error is not None and refused.error.status == 403
+    assert world.do("ana", "task.show", task=task)["title"] == "T1"
+    world.do("ana", "audit.undo", audit=undone)
+    assert world.do("ana", "task.show", task=task)["title"] == "T2"
+
+
+def test_no_agent_takes_a_stop_back(world: World) -> None:
+    every = agent(world, "ana", "every", commands=["*"], effects=["read", "write"])
+    stopped = agent(world, "ana", "stopped", commands=["*"], effects=["read", "write"])
+    world.do("ana", "agent.stop", agent="stopped")
+    refused = world.call(every, "audit.undo", audit=world.ids["last"])
+    assert refused.error is not None and refused.error.status == 403
+    still = world.call(stopped, "org.show")
+    assert still.error is not None and still.error.code == "agent_stopped"
+
+
+def test_revoking_a_grant_ends_the_keys_of_the_grants_below(world: World) -> None:
+    above = agent(world, "ana", "above", commands=["*"], effects=["read", "write"])
+    child = world.call(above, "grant.create", agent="above", commands=["*"])
+    assert child.data is not None
+    world.do("ana", "grant.revoke", grant=above.grant_id)
+    with world.database.read("hub") as connection, pytest.raises(Unauthenticated):
+        authenticate(connection, child.data["key"])
+
+
+def test_a_bound_grant_does_not_stop_every_agent(world: World) -> None:
+    bound = agent(world, "admin", "bound", commands=["agent.stop"], effects=["write"], resources=["helper"])
+    refused = world.call(bound, "agent.stop", agent="helper", all=True)
+    assert refused.error is not None and refused.error.status == 400
+
+
+def test_what_cannot_be_stored_is_the_callers_mistake(world: World) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    for name, raw in (
+        ("key.create", {"name": "x", "expires_in": "99999999999999d"}),
+        ("grant.create", {"agent": "helper", "commands": ["*"], "expires_in": "99999999999999d"}),
+        ("policy.why", {"command": "task.create", "arguments": deep}),
+    ):
+        refused = world.call("admin", name, **raw)
+        assert refused.error is not None and refused.error.status == 400, (name, refused)
