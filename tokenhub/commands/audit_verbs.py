@@ -231,7 +231,8 @@ def audit_undo(ctx: Context, args: AuditNamed) -> AuditUndone:
         raise Conflict(
             f"{args.audit} was taken back already, by {taken}.", code="already_undone", param="audit"
         )
-    _may(ctx, str(row["command"]), json.loads(row["arguments"]))
+    for one in _origins(ctx, row):
+        _may(ctx, str(one["command"]), json.loads(one["arguments"]))
     ctx.undoes = args.audit
     by = "rows"
     if row["undo"] is None:
@@ -242,6 +243,14 @@ def audit_undo(ctx: Context, args: AuditNamed) -> AuditUndone:
     if books == "hub":
         revision.bump_authority(connection)
     return AuditUndone(audit=args.audit, command=str(row["command"]), by=by)
+
+
+def _origins(ctx: Context, row: RowMapping) -> list[RowMapping]:
+    """The row and, of an undo, the rows whose effect it took back: to repeat that is to do it."""
+    found = [row]
+    while (above := found[-1]["undoes"]) is not None:
+        found.append(_mine(ctx, str(above)))
+    return found
 
 
 def _invert(ctx: Context, inverse: dict[str, Any]) -> str:
