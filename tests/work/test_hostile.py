@@ -3,11 +3,15 @@
 import base64
 
 import pytest
+from sqlalchemy import insert, select
 
 from tests.work.world import World
+from tokenhub.commands.tables import audit as audits
 from tokenhub.identity.keys import authenticate
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import Unauthenticated
+
+hub_audit = audits["hub"]
 
 
 def agent(world: World, by: str, name: str, **grant: object) -> Principal:
@@ -75,3 +79,29 @@ def test_what_cannot_be_stored_is_the_callers_mistake(world: World) -> None:
     ):
         refused = world.call("admin", name, **raw)
         assert refused.error is not None and refused.error.status == 400, (name, refused)
+
+
+def test_nobody_takes_back_what_they_no_longer_see(world: World) -> None:
+    task = world.do("admin", "task.create", title="P", project="launch")["id"]
+    world.do("ana", "task.set", task=task, title="By ana")
+    by_ana = world.ids["last"]
+    world.do("admin", "team.remove", team="crew", user="ana")
+    refused = world.call("ana", "audit.undo", audit=by_ana)
+    assert refused.error is not None and refused.error.status == 403
+    assert world.do("admin", "task.show", task=task)["title"] == "By ana"
+    world.do("admin", "audit.undo", audit=by_ana)
+
+
+def test_no_policy_hides_the_lockout_in_the_arguments(world: World) -> None:
+    trap = 'forbid (principal, action == Action::"policy.apply", resource) when { !(context.args has text) || context.args.text != "" };'
+    refused = world.call("admin", "policy.apply", text=f"permit (principal, action, resource); {trap}")
+    again = world.call("admin", "policy.apply", text="permit (principal, action, resource);")
+    assert refused.error is not None or again.error is None
+
+
+def test_a_row_slipped_in_beside_the_chain_is_found(world: World) -> None:
+    with world.database.write("hub") as connection:
+        some = connection.execute(select(hub_audit).limit(1)).mappings().one()
+        forged = {**some, "id": "audit_7ZZ", "seq": None, "hash": None, "undoes": None}
+        connection.execute(insert(hub_audit).values(**forged))
+    assert world.do("admin", "audit.verify")["holds"] is False
