@@ -280,11 +280,9 @@ def _used(connection: Connection, metadata: MetaData, table: Table, key: Mapping
     """True if the row is shared and somebody else's row came to need it: `info={"used_by": (table, column)}`."""
     if "used_by" not in table.info:
         return False
-    user, column = table.info["used_by"]
-    need = metadata.tables[user].c[column] == key[column]
-    return (
-        connection.execute(select(metadata.tables[user].c[column]).where(need).limit(1)).first() is not None
-    )
+    user, column = cast(tuple[str, str], table.info["used_by"])
+    there = metadata.tables[user].c[column]
+    return connection.execute(select(there).where(there == key[column]).limit(1)).first() is not None
 
 
 def _has_secret(table: Table, values: Mapping[str, Any]) -> bool:
