@@ -105,3 +105,25 @@ def test_a_row_slipped_in_beside_the_chain_is_found(world: World) -> None:
         forged = {**some, "id": "audit_7ZZ", "seq": None, "hash": None, "undoes": None}
         connection.execute(insert(hub_audit).values(**forged))
     assert world.do("admin", "audit.verify")["holds"] is False
+
+
+def test_many_things_called_like_an_id_do_not_hide_it(world: World) -> None:
+    task = world.do("ana", "task.create", title="mine")["id"]
+    for _ in range(51):
+        world.do("bob", "task.create", title=task, assignee="ana")
+    assert world.do("ana", "task.show", task=task)["title"] == "mine"
+
+
+def test_a_number_that_no_database_holds_is_the_callers_mistake(world: World) -> None:
+    refused = world.call("admin", "budget.create", scope="org", cap="9" * 30, name="q")
+    assert refused.error is not None and refused.error.status == 400
+
+
+def test_a_tainted_run_asks_before_it_writes_over_a_file_or_adds_a_person(world: World) -> None:
+    reader = agent(world, "admin", "reader", commands=["*"], effects=["read", "write"])
+    assert world.call(reader, "message.list").ok
+    for name, raw in (
+        ("file.put", {"name": "plan.txt", "content_base64": ""}),
+        ("user.create", {"name": "evil", "role": "admin"}),
+    ):
+        assert world.call(reader, name, **raw).status == "pending", name
