@@ -29,12 +29,13 @@ PLAIN: list[Any] = [
     chat(stream=False),
     chat(max_tokens=None, n=None),
     chat(response_format={"type": "json_object"}),
-    {"messages": [{"role": "user", "content": "Grüße, 世界 😀"}], "model": "m"},
-    json.dumps(chat(messages=[{"role": "user", "content": '世界 \n\t"'}]), indent=2).encode(),
     json.dumps(chat(messages=[{"role": "user", "content": "世界"}]), ensure_ascii=False).encode(),
     chat(messages=[{"role": "user", "content": 'say "stop" and "model"'}]),
 ]
 NOT_PLAIN: list[Any] = [
+    {"messages": [{"role": "user", "content": "Grüße, 世界 😀"}], "model": "m"},
+    json.dumps(chat(messages=[{"role": "user", "content": '世界 \n\t"'}]), indent=2).encode(),
+    json.dumps(chat(messages=[{"role": "user", "content": "\u0fb9" * 9}]), ensure_ascii=False).encode(),
     chat(max_tokens=7, max_completion_tokens=9),
     chat(top_k=4),
     chat(user="me"),

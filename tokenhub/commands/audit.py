@@ -131,6 +131,7 @@ def verify(connection: Connection, name: Name, org_id: str) -> Verified:
         before = row["hash"]
         if len(faults) >= 20:
             break
+    faults += _beside(connection, name, org_id)
     head = audit_head[name]
     kept = connection.execute(select(head.c.seq, head.c.hash).where(head.c.org_id == org_id)).one_or_none()
     ends = (0, GENESIS) if kept is None else (kept.seq, kept.hash)
@@ -196,6 +197,15 @@ def _take_head(connection: Connection, name: Name, org_id: str) -> tuple[int, st
         connection.execute(first)
         row = connection.execute(_HEAD[name], {"org": org_id}).one()
     return int(row.seq), str(row.hash)
+
+
+def _beside(connection: Connection, name: Name, org_id: str) -> list[str]:
+    """Rows without a number that claim to be younger than the chain: nothing writes such rows."""
+    table = audit[name]
+    mine = table.c.org_id == org_id
+    first = select(table.c.at_ms).where(mine, table.c.seq == 1).scalar_subquery()
+    late = select(table.c.id).where(mine, table.c.seq.is_(None), table.c.at_ms >= first)
+    return [f"{one} stands outside the chain" for one in connection.execute(late.limit(20)).scalars()]
 
 
 def _walk(connection: Connection, name: Name, org_id: str) -> Iterator[dict[str, Any]]:

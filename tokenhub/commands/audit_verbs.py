@@ -13,7 +13,7 @@ from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
 from tokenhub.commands.parsing import parse
-from tokenhub.commands.resources import Found, resolve
+from tokenhub.commands.resources import Found, resolve, sees
 from tokenhub.db import revision
 from tokenhub.db.changes import restore
 from tokenhub.db.metadata import hub_metadata, ledger_metadata
@@ -231,17 +231,39 @@ def audit_undo(ctx: Context, args: AuditNamed) -> AuditUndone:
         raise Conflict(
             f"{args.audit} was taken back already, by {taken}.", code="already_undone", param="audit"
         )
-    _may(ctx, str(row["command"]), json.loads(row["arguments"]))
+    origins = _origins(ctx, row)
+    for one in origins:
+        _may(ctx, str(one["command"]), json.loads(one["arguments"]))
     ctx.undoes = args.audit
     by = "rows"
     if row["undo"] is None:
+        seen = _sees(ctx, origins[-1])
         restore(connection, hub_metadata if books == "hub" else ledger_metadata, json.loads(row["changes"]))
+        if not seen and not _sees(ctx, origins[-1]):
+            raise PermissionDenied("You do not see any more what this changed.", param="audit")
         revision.bump(connection)
     else:
         by = _invert(ctx, json.loads(row["undo"]))
     if books == "hub":
         revision.bump_authority(connection)
     return AuditUndone(audit=args.audit, command=str(row["command"]), by=by)
+
+
+def _sees(ctx: Context, row: RowMapping) -> bool:
+    """Whether the caller sees the thing that a command acted on; an administrator need not."""
+    if _sees_all(ctx) or row["decision"] is None:
+        return True
+    kind, id = json.loads(row["decision"])["question"]["resource"]
+    declared = ctx.registry.get(str(row["command"]))
+    return kind == "Org" or sees(ctx.hub, ctx.principal, declared.resource, id)
+
+
+def _origins(ctx: Context, row: RowMapping) -> list[RowMapping]:
+    """The row and, of an undo, the rows whose effect it took back: to repeat that is to do it."""
+    found = [row]
+    while (above := found[-1]["undoes"]) is not None:
+        found.append(_mine(ctx, str(above)))
+    return found
 
 
 def _invert(ctx: Context, inverse: dict[str, Any]) -> str:

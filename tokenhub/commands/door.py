@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from tokenhub.commands import audit, gates
 from tokenhub.commands.admission import Admission, Call, admit, explain, spend
@@ -32,7 +32,7 @@ from tokenhub.db.engine import Database, Name
 from tokenhub.identity import grants
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.clock import Clock, SystemClock
-from tokenhub.kernel.errors import Conflict, HubError, Unavailable
+from tokenhub.kernel.errors import Conflict, HubError, InvalidRequest, Unavailable
 
 log = structlog.get_logger()
 
@@ -96,6 +96,9 @@ def execute(
     except IntegrityError as error:
         log.warning("command_clashed", command=name, request_id=request_id, error=str(error.orig))
         return _failed(Conflict("This clashes with something that exists already; list it and look."))
+    except (DataError, OverflowError, UnicodeEncodeError):
+        log.warning("command_unstorable", command=name, request_id=request_id)
+        return _failed(InvalidRequest("A value is too large, or holds a character that is no text."))
     except OperationalError as error:
         log.error("database_unavailable", command=name, request_id=request_id, error=str(error.orig))
         if progress.committing:

@@ -168,6 +168,7 @@ def agent_list(ctx: Context, args: PageArgs) -> AgentList:
     effect="write",
     resource="agent",
     sinks=("agent",),
+    undo="agent.resume",
     permission="",
     summary="Stop an agent before its next command.",
     positional=("agent",),
@@ -179,7 +180,7 @@ def agent_list(ctx: Context, args: PageArgs) -> AgentList:
 def agent_stop(ctx: Context, args: AgentStop) -> AgentStopped:
     """Counts before its next command, on every face. What it did stays: `hub audit undo`."""
     subject = _subject(ctx, args)
-    grants.stop(
+    was_running = grants.stop(
         ctx.hub,
         ctx.principal.org_id,
         subject,
@@ -187,6 +188,9 @@ def agent_stop(ctx: Context, args: AgentStop) -> AgentStopped:
         reason=args.reason,
         at_ms=ctx.now_ms,
     )
+    if was_running:
+        everyone = subject == grants.EVERYONE
+        ctx.inverse("agent.resume", agent="" if everyone else subject, all=everyone)
     return AgentStopped(subject=subject, stopped=True)
 
 
@@ -314,6 +318,8 @@ def grant_revoke(ctx: Context, args: GrantNamed) -> GrantView:
 
 def _subject(ctx: Context, args: AgentStop) -> str:
     if args.all:
+        if args.agent:
+            raise InvalidRequest("Name an agent or say `all`, not both.", param="all")
         if not ctx.principal.allows("admin"):
             raise PermissionDenied("Only an administrator stops every agent.", param="all")
         return grants.EVERYONE

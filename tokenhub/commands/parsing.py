@@ -9,6 +9,8 @@ from tokenhub.commands.declare import Command
 from tokenhub.kernel.errors import InvalidRequest
 
 _INT_MAX = 2**63 - 1
+_DEPTH_MAX = 64
+"""Levels of JSON within JSON; nothing of ours needs more than a few."""
 
 
 def parse(command: Command, raw: Mapping[str, Any]) -> BaseModel:
@@ -27,8 +29,10 @@ def parse(command: Command, raw: Mapping[str, Any]) -> BaseModel:
         raise InvalidRequest(f"{what}.", code="invalid_argument", param=param, hint=hint) from error
 
 
-def _unstorable(value: Any, path: str) -> tuple[str, str] | None:
+def _unstorable(value: Any, path: str, depth: int = 0) -> tuple[str, str] | None:
     """Where and why a value cannot be stored: NUL, half a surrogate pair, more than 64 bits; None if it can."""
+    if depth > _DEPTH_MAX:
+        return path[:80], "is nested too deeply"
     match value:
         case str():
             if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
@@ -44,12 +48,12 @@ def _unstorable(value: Any, path: str) -> tuple[str, str] | None:
         case dict():
             for name, item in cast(dict[Any, Any], value).items():
                 inner = f"{path}.{name}" if path else str(name)
-                found = _unstorable(str(name), "arguments") or _unstorable(item, inner)
+                found = _unstorable(str(name), "arguments") or _unstorable(item, inner, depth + 1)
                 if found is not None:
                     return found
         case list():
             for place, item in enumerate(cast(list[Any], value)):
-                found = _unstorable(item, f"{path}.{place}")
+                found = _unstorable(item, f"{path}.{place}", depth + 1)
                 if found is not None:
                     return found
         case _:

@@ -96,7 +96,7 @@ def org_show(ctx: Context, args: Nothing) -> OrgView:
     "user.create",
     effect="write",
     resource="",
-    sinks=("email",),
+    sinks=("name", "email", "role", "team"),
     permission="admin",
     summary="Add a person.",
     positional=("name",),

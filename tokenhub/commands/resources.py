@@ -52,6 +52,15 @@ def resolve(connection: Connection, principal: Principal, kind: str, named: str)
         return Found(named)
 
 
+def sees(connection: Connection, principal: Principal, kind: str, id: str) -> bool:
+    """True if the thing of this id is one that the caller sees, or its kind has no resolver."""
+    find = _RESOLVERS.get(kind)
+    try:
+        return find is None or find(connection, principal, id) is not None
+    except NotFound:
+        return False
+
+
 @resolver("user")
 def _user(connection: Connection, principal: Principal, named: str) -> Found:
     user = directory.find(connection, User, principal.org_id, named)

@@ -215,7 +215,8 @@ def restore(connection: Connection, metadata: MetaData, changes: Sequence[Mappin
             )
         values = None if before is None else {name: _decoded(value) for name, value in before.items()}
         if values is None:
-            connection.execute(delete_from(table).where(here))
+            if not _used(connection, metadata, table, key):
+                connection.execute(delete_from(table).where(here))
         elif _has_secret(table, values):
             raise Conflict(
                 "It held a secret that was not kept, so it cannot be put back.", code="irreversible"
@@ -273,6 +274,15 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, dict) and "b64" in value:
         return base64.b64decode(cast(dict[str, str], value)["b64"])
     return cast(Any, value)
+
+
+def _used(connection: Connection, metadata: MetaData, table: Table, key: Mapping[Any, Any]) -> bool:
+    """True if the row is shared and somebody else's row came to need it: `info={"used_by": (table, column)}`."""
+    if "used_by" not in table.info:
+        return False
+    user, column = cast(tuple[str, str], table.info["used_by"])
+    there = metadata.tables[user].c[column]
+    return connection.execute(select(there).where(there == key[column]).limit(1)).first() is not None
 
 
 def _has_secret(table: Table, values: Mapping[str, Any]) -> bool:

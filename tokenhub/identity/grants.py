@@ -172,7 +172,9 @@ def revoke_grant(connection: Connection, grant: Grant, *, at_ms: int) -> bool:
     """End a grant, all below it by the chain, and their keys; True if it was live."""
     open_ = (grants.c.id == grant.id) & grants.c.revoked_at_ms.is_(None)
     changed = connection.execute(update(grants).where(open_).values(revoked_at_ms=at_ms)).rowcount
-    keys = (api_keys.c.grant_id == grant.id) & api_keys.c.revoked_at_ms.is_(None)
+    below = select(grants.c.id).where(grants.c.id == grant.id).cte("below", recursive=True)
+    below = below.union(select(grants.c.id).where(grants.c.parent_id == below.c.id))
+    keys = api_keys.c.grant_id.in_(select(below.c.id)) & api_keys.c.revoked_at_ms.is_(None)
     connection.execute(update(api_keys).where(keys).values(revoked_at_ms=at_ms))
     revision.bump(connection)
     return bool(changed) and grant.live(at_ms)
@@ -195,10 +197,11 @@ def taint(connection: Connection, lent: Sequence[Grant], *, at_ms: int) -> None:
         connection.execute(update(grants).where(grants.c.id == lent[0].id).values(tainted_at_ms=at_ms))
 
 
-def stop(connection: Connection, org_id: str, subject: str, *, actor: str, reason: str, at_ms: int) -> None:
-    """Stop an agent (or all): their next command is refused."""
+def stop(connection: Connection, org_id: str, subject: str, *, actor: str, reason: str, at_ms: int) -> bool:
+    """Stop an agent (or all): their next command is refused; True if they were not stopped before."""
     values = {"org_id": org_id, "subject": subject, "actor": actor, "reason": reason, "at_ms": at_ms}
-    connection.execute(insert_for(connection, stops).values(values).on_conflict_do_nothing())
+    added = insert_for(connection, stops).values(values).on_conflict_do_nothing().returning(stops.c.subject)
+    return connection.execute(added).first() is not None
 
 
 def resume(connection: Connection, org_id: str, subject: str) -> bool:

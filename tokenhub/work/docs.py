@@ -394,7 +394,8 @@ def _doc(connection: Connection, principal: Principal, named: str) -> Found:
 
 
 def _find(connection: Connection, principal: Principal, named: str, *, writing: bool = False) -> Row[Any]:
-    query = select(docs).where(docs_of(principal), or_(docs.c.id == named, docs.c.title == named)).limit(50)
+    query = select(docs).where(docs_of(principal), or_(docs.c.id == named, docs.c.title == named))
+    query = query.order_by(docs.c.id != named).limit(50)
     rows = connection.execute(query).all()
     exact = [row for row in rows if row.id == named] or rows
     if len(exact) != 1:

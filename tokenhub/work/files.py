@@ -126,7 +126,7 @@ class FileRemoved(Model):
     "file.put",
     effect="write",
     resource="",
-    sinks=("everyone",),
+    sinks=("name", "folder", "everyone"),
     permission="work",
     cost=2,
     summary="Keep a file in the drive.",
@@ -317,7 +317,10 @@ def _data(text: str) -> bytes:
 
 def _find(connection: Connection, principal: Principal, named: str) -> Row[Any]:
     query = (
-        select(files).where(files_of(principal), or_(files.c.id == named, files.c.name == named)).limit(50)
+        select(files)
+        .where(files_of(principal), or_(files.c.id == named, files.c.name == named))
+        .order_by(files.c.id != named)
+        .limit(50)
     )
     rows = connection.execute(query).all()
     exact = [row for row in rows if row.id == named] or rows

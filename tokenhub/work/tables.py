@@ -184,6 +184,7 @@ blobs = Table(
     Column("org_id", String, primary_key=True),  # never shared between organisations, not even by content
     Column("sha256", String(64), primary_key=True),
     Column("data", LargeBinary, nullable=False),
+    info={"used_by": ("file_versions", "sha256")},  # an undo leaves it while a version has this content
 )
 
 forms = Table(

@@ -327,7 +327,7 @@ def _task(connection: Connection, principal: Principal, named: str) -> Found:
 
 def _find(connection: Connection, principal: Principal, named: str) -> Row[Any]:
     query = select(tasks).where(tasks_of(principal), or_(tasks.c.id == named, tasks.c.title == named))
-    rows = connection.execute(query.order_by(tasks.c.id == named).limit(50)).all()
+    rows = connection.execute(query.order_by(tasks.c.id != named).limit(50)).all()
     exact = [row for row in rows if row.id == named]
     if len(exact or rows) != 1:
         problem = (
