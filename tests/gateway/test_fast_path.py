@@ -53,6 +53,8 @@ REFUSED: list[Any] = [
     b'{"model":"m","mod\\u0065l":"x","messages":[{"role":"user","content":"hi"}]}',
     b'{"model":"m","messages":[{"role":"user","content":"hi"}]',
     b'{"model":"m","messages":[{"role":"user","content":"\xff"}]}',
+    b'{"model":"m","messages":[{"role":"user","content":"hi"}],"response_format":'
+    b'{"type":"json_schema","json_schema":{"name":"a","schema":{"title":"\xff"}}}}',
     b'\xef\xbb\xbf{"model":"m","messages":[{"role":"user","content":"hi"}]}',
     b'{"model":"m","messages":' + b"[" * 300 + b"]" * 300 + b"}",
     b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}',

@@ -95,8 +95,10 @@ def plain_chat(body: bytes) -> tuple[CommonChat, dict[str, msgspec.Raw]] | None:
     if b'"image_url"' in body or b"\\u" in body:
         return None
     try:
-        if not body.isascii() and normal_bytes(body) > len(body):
-            return None
+        if not body.isascii():
+            body.decode()
+            if normal_bytes(body) > len(body):
+                return None
         fields, asked = _fields(body), _common_chat(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return None
