@@ -25,6 +25,28 @@ class UpstreamLost(Exception):
         self.untouched = untouched
 
 
+class Body:
+    """An answer's body as it comes, of a bounded size."""
+
+    __slots__ = ("_parts", "_size")
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, data: bytes) -> None:
+        """A part of it. Raises: UpstreamError where it grows too large; the connection reports that and closes."""
+        self._size += len(data)
+        if self._size > ANSWER_BYTES_MAX:
+            self._parts.clear()
+            raise UpstreamError("The upstream's answer is too large.")
+        self._parts.append(data)
+
+    def whole(self) -> bytes:
+        """All of it."""
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+
+
 class Collector:
     """Consumes one answer. `head` is set with the status, `whole` with the body.
 
@@ -32,7 +54,7 @@ class Collector:
     stream); else it comes together with the body, which saves waking up twice.
     """
 
-    __slots__ = ("_early", "_parts", "_size", "head", "response", "wants_framed", "whole")
+    __slots__ = ("_body", "_early", "head", "response", "wants_framed", "whole")
 
     def __init__(self, *, early: bool) -> None:
         self._early = early
@@ -40,8 +62,7 @@ class Collector:
         self.head: Signal[ResponseHead] = Signal()
         self.whole: Signal[bytes] = Signal()
         self.response: ResponseHead | None = None
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._body = Body()
 
     def on_head(self, head: ResponseHead) -> None:
         """Status and headers."""
@@ -54,15 +75,11 @@ class Collector:
 
     def on_data(self, data: bytes) -> None:
         """A part of the body."""
-        self._size += len(data)
-        if self._size > ANSWER_BYTES_MAX:
-            self._parts.clear()
-            raise UpstreamError("The upstream's answer is too large.")  # the connection reports it and closes
-        self._parts.append(data)
+        self._body.add(data)
 
     def on_end(self) -> None:
         """The body is complete."""
-        self.whole.set(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        self.whole.set(self._body.whole())
         if self.response is not None:
             self.head.set(self.response)
 

@@ -17,11 +17,11 @@ import msgspec
 
 from tokenhub.clearing.cells import Hold
 from tokenhub.identity.types import Principal
-from tokenhub.kernel.errors import HubError, UpstreamError
+from tokenhub.kernel.errors import HubError
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.admission import credential, find_principal
 from tokenhub.maas.gateway.answer import (
-    ANSWER_BYTES_MAX,
+    Body,
     UpstreamLost,
     check_answer,
     plain_answer,
@@ -51,8 +51,6 @@ HEADS_MAX = 4096
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,8})\r\n")
 _LONG_WAY = (b"expect", b"idempotency-key", b"x-client-request-id", b"transfer-encoding", b"upgrade")
 _OK = STATUS_LINE[200] + JSON
-PARTS_MAX = 256
-"""Parts of an answer that are kept apart before they are joined and measured."""
 _PLAIN_HEAD = ResponseHead(200, {}, b"")
 _encode = msgspec.json.Encoder().encode
 
@@ -228,12 +226,12 @@ class FastRequest:
     """One request on its way: consumes the upstream's answer, is cancelled with its client."""
 
     __slots__ = (
+        "_body",
         "_connection",
         "_data",
         "_head",
         "_hold",
         "_lane",
-        "_parts",
         "_price",
         "_route",
         "_start",
@@ -342,15 +340,11 @@ class FastRequest:
     def on_head(self, head: ResponseHead) -> None:
         """Status and headers of an answer that comes in parts."""
         self._head = head
-        self._parts: list[bytes] = []
+        self._body = Body()
 
     def on_data(self, data: bytes) -> None:
         """A part of the body."""
-        self._parts.append(data)
-        if len(self._parts) > PARTS_MAX:
-            self._parts = [b"".join(self._parts)]
-            if len(self._parts[0]) > ANSWER_BYTES_MAX:
-                raise UpstreamError("The upstream's answer is too large.")
+        self._body.add(data)
 
     def on_framed(self, data: bytes, *, last: bool) -> None:
         """Never: `wants_framed` is false."""
@@ -358,7 +352,7 @@ class FastRequest:
     def on_end(self) -> None:
         """The body is complete."""
         assert self._head is not None
-        self._closely(self._head, b"".join(self._parts))
+        self._closely(self._head, self._body.whole())
 
     def on_lost(self, error: HubError, *, untouched: bool) -> None:
         """The answer is cut. A kept connection that the upstream had closed meanwhile: once more, the long way."""

@@ -94,6 +94,8 @@ def plain_chat(body: bytes) -> tuple[CommonChat, dict[str, msgspec.Raw]] | None:
         return None
     if b'"image_url"' in body or b"\\u" in body:
         return None
+    if b'"stream":true' in body or b'"stream": true' in body or b'"tools"' in body:
+        return None  # told before anything is decoded: the long way decodes it anyway
     try:
         if not body.isascii():
             body.decode()
