@@ -14,6 +14,7 @@ from tokenhub.bootstrap.app import build_assistant
 from tokenhub.bootstrap.commands import registry
 from tokenhub.bootstrap.logs import configure_logs
 from tokenhub.commands.api import router_of
+from tokenhub.commands.mcp.route import mcp_router
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.http import sessions
@@ -78,7 +79,15 @@ def build_app(
     )
     install(app, HttpState(database=database, settings=settings))
     assistant_router = build_router(assistant, default_model=settings.model, currency=settings.currency)
-    for router in (_health(), sessions.router, router_of(registry()), assistant_router, console_router()):
+    commands = registry()
+    for router in (
+        _health(),
+        sessions.router,
+        router_of(commands),
+        mcp_router(commands),
+        assistant_router,
+        console_router(),
+    ):
         app.include_router(router)
     return app
 

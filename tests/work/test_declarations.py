@@ -8,7 +8,8 @@ def test_whatever_answers_others_words_says_so() -> None:
     texts = {"body", "text", "content", "title", "comments", "message", "values", "items"}
     own = {  # they answer only what their caller or an administrator wrote, or what the hub itself says
         *("agent.list", "budget.list", "channel.list", "commands.search", "deploy.create", "department.list"),
-        *("doc.create", "doc.comment", "doc.history", "form.list", "grant.list", "key.list", "message.edit"),
+        *("doc.create", "doc.comment", "doc.history", "form.list", "grant.list", "key.list", "mcp.tools"),
+        "message.edit",
         *(
             "message.recall",
             "message.send",

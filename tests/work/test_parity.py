@@ -1,4 +1,4 @@
-"""Every command by every face (in process, HTTP, command line): same envelope, audit row, rows and decision.
+"""Every command by every face (in process, HTTP, MCP, command line): same envelope, audit row, rows and decision.
 
 Each face runs on its own copy of one world. What must differ is masked: fresh ids, instants, secrets, the key.
 """
@@ -22,6 +22,7 @@ from tokenhub.cli.manifest import load
 from tokenhub.commands import audit
 from tokenhub.commands.api import router_of
 from tokenhub.commands.door import Runtime, execute
+from tokenhub.commands.mcp.route import mcp_router
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.db.migrate import migrate
@@ -31,7 +32,7 @@ from tokenhub.http.state import HttpState, set_state
 _FRESH = re.compile(r"\b[a-z-]+_[0-9A-HJKMNP-TV-Z]{26}\b")
 _SECRET = re.compile(r"\b[0-9a-f]{64}\b|sk-th-[\w-]*|token=[\w-]*")
 _INSTANT = re.compile(r"\b1[789]\d{11}\b|\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\S*Z?\b")
-FACES = ("door", "http", "cli")
+FACES = ("door", "http", "mcp", "cli")
 COMPARED = ("actor", "command", "effect", "outcome", "arguments", "decision", "changes", "undo", "undoes")
 
 
@@ -52,6 +53,7 @@ def client(template: World) -> Iterator[TestClient]:
     app = FastAPI()
     install(app, HttpState(template.database, template.settings))
     app.include_router(router_of(registry()))
+    app.include_router(mcp_router(registry()))
     with TestClient(app, raise_server_exceptions=False) as made:
         yield made
 
@@ -88,8 +90,8 @@ def faces(
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_every_face_gives_the_same(faces: dict[str, Any], name: str) -> None:
     found = {face: _run(faces, face, name) for face in FACES}
-    assert found["door"] == found["http"]
-    assert found["door"] == found["cli"]
+    for face in FACES[1:]:
+        assert found["door"] == found[face], face
     assert '"ok"' in found["door"]
 
 
@@ -99,11 +101,14 @@ def _run(faces: dict[str, Any], face: str, name: str) -> str:
     before = {books: _last(database, books) for books in ("hub", "ledger")}
     if face == "door":
         answer = execute(registry(), Runtime(database, settings), world.people["admin"], name, raw).to_dict()
-    elif face == "http":
+    elif face in ("http", "mcp"):
         client: TestClient = faces["client"]
         set_state(cast(FastAPI, client.app), HttpState(database, settings))
         headers = {"authorization": f"Bearer {world.keys['admin']}"}
-        answer = client.post(f"/api/commands/{name}", json=raw, headers=headers).json()
+        if face == "http":
+            answer = client.post(f"/api/commands/{name}", json=raw, headers=headers).json()
+        else:
+            answer = _mcp(client, headers, name, raw)
     else:
         answer = _cli(faces, name, raw)
     rows: list[dict[str, Any]] = []
@@ -114,6 +119,15 @@ def _run(faces: dict[str, Any], face: str, name: str) -> str:
             )
     told = [{column: row[column] for column in COMPARED} for row in rows]
     return _masked(json.dumps([answer, told], sort_keys=True, default=str))
+
+
+def _mcp(client: TestClient, headers: dict[str, str], name: str, raw: dict[str, Any]) -> dict[str, Any]:
+    call = {"name": "call", "arguments": {"command": name, "arguments": raw}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    accepted = {**headers, "accept": "application/json, text/event-stream"}
+    result = client.post("/mcp", json=body, headers=accepted).json()["result"]
+    assert result["isError"] == (result["structuredContent"]["error"] is not None)
+    return result["structuredContent"]
 
 
 def _cli(faces: dict[str, Any], name: str, raw: dict[str, Any]) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def _things(world: World) -> None:
     job = world.call("admin", "model.pull", name=MODEL)
     assert job.data is not None, job
     ids["job"] = job.data["id"]
+    do("admin", "mcp.pin", command="task.show")
     do("admin", "provider.add", name="lab", url="http://127.0.0.1:9/v1", model=["m"])
 
 
@@ -232,6 +233,9 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "ledger.statement": {},
     "ledger.verify": {},
     "login-link.create": {"user": "ana"},
+    "mcp.pin": {"command": "task.list"},
+    "mcp.tools": {},
+    "mcp.unpin": {"command": "task.show"},
     "message.edit": {"message": "{message}", "text": "Hello @ana and all"},
     "message.list": {"channel": "launch"},
     "message.recall": {"message": "{message}"},

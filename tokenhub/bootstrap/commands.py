@@ -6,6 +6,7 @@ from tokenhub.budgets import verbs as budget_verbs
 from tokenhub.clearing import simulation_verbs
 from tokenhub.clearing import verbs as ledger_verbs
 from tokenhub.commands import identity_verbs
+from tokenhub.commands.mcp import pin_verbs
 from tokenhub.commands.registry import Registry
 from tokenhub.maas.catalog import verbs as model_verbs
 from tokenhub.maas.deployments import provider_verbs
@@ -20,6 +21,7 @@ def registry() -> Registry:
     """The registry; the same object for every caller of this process."""
     return Registry(
         identity_verbs,
+        pin_verbs,
         budget_verbs,
         usage_verbs,
         ledger_verbs,

@@ -1,5 +1,6 @@
 """The door in this process: opens the databases of the state folder and calls as the local operator."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tokenhub.bootstrap.commands import registry
@@ -9,6 +10,7 @@ from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.db.migrate import pending
 from tokenhub.identity.first_run import local_operator
+from tokenhub.identity.keys import authenticate
 from tokenhub.kernel.errors import HubError, Unavailable
 
 
@@ -36,6 +38,33 @@ def run_local(
         return refusal(error).to_dict()
     finally:
         database.close()
+
+
+def key_door(settings: Settings, database: Database, key: str) -> Callable[..., dict[str, Any]]:
+    """The door in this process: `(name, raw, *, dry_run, idempotency_key)` -> envelope as JSON values.
+
+    The caller is the key's owner, looked up at each call so that a revoked key ends; without a key, the local operator.
+    """
+
+    def door(
+        name: str, raw: dict[str, Any], *, dry_run: bool = False, idempotency_key: str = ""
+    ) -> dict[str, Any]:
+        try:
+            with database.read("hub") as connection:
+                caller = authenticate(connection, key) if key else local_operator(connection)
+        except HubError as error:
+            return refusal(error).to_dict()
+        return execute(
+            registry(),
+            Runtime(database, settings),
+            caller,
+            name,
+            raw,
+            dry_run=dry_run,
+            idempotency_key=idempotency_key,
+        ).to_dict()
+
+    return door
 
 
 def open_database(settings: Settings) -> Database:

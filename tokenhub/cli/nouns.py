@@ -8,7 +8,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Work",
         ("department", "task", "message", "channel", "doc", "file", "form", "request", "notice", "work"),
     ),
-    ("Agents and permission", ("agent", "grant", "gate", "policy", "audit", "commands")),
+    ("Agents and permission", ("agent", "grant", "gate", "policy", "audit", "commands", "mcp")),
     ("Books", ("usage", "budget", "price", "ledger")),
 )
 """A noun that stands in none of them is shown under `More`."""
@@ -24,6 +24,7 @@ SUMMARIES = {
     "form": "Forms of approvals and their routes",
     "gate": "Questions to a person: commands that wait for a yes",
     "grant": "What a person lends an agent, for a while",
+    "mcp": "Tools for AI clients: the hub's own commands, and outside servers' as commands",
     "message": "Messages, threads and mentions",
     "notice": "What happened that concerns you",
     "policy": "Who may do what, and why",
@@ -52,3 +53,6 @@ DEFAULT_VERBS = ("show", "list", "status", "summary")
 
 IMPLIED_VERBS = {"deploy": "create"}
 """`hub deploy MODEL` means `hub deploy create MODEL`."""
+
+OWN_VERBS = {("mcp", "serve"): ("tokenhub.cli.mcp_serve:serve", "Speak MCP on standard input and output")}
+"""Verbs of a declared noun that are the command line's own: where they are, and what help says of them."""

@@ -1,6 +1,7 @@
 """The click commands of the declared verbs, built from the manifest."""
 
 import base64
+import importlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from tokenhub.cli.forgiving import mend
 from tokenhub.cli.manifest import Param, Verb
-from tokenhub.cli.nouns import DEFAULT_VERBS, IMPLIED_VERBS, SUMMARIES
+from tokenhub.cli.nouns import DEFAULT_VERBS, IMPLIED_VERBS, OWN_VERBS, SUMMARIES
 from tokenhub.cli.suggest import unknown
 
 _MAGNITUDES = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "b": 1_000_000_000}
@@ -122,13 +123,18 @@ class NounGroup(click.Group):
         self.no_args_is_help = not self.invoke_without_command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Its verbs."""
-        return list(self.verbs)
+        """Its verbs, and those of the command line's own."""
+        return sorted([*self.verbs, *(verb for noun, verb in OWN_VERBS if noun == self.name)])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One verb."""
-        verb = self.verbs.get(cmd_name.replace("_", "-").lower())
-        return VerbCommand(verb) if verb else None
+        name = cmd_name.replace("_", "-").lower()
+        verb = self.verbs.get(name)
+        own = OWN_VERBS.get((self.name or "", name))
+        if own is None:
+            return VerbCommand(verb) if verb else None
+        module, attribute = own[0].split(":")
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

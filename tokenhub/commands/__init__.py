@@ -1,6 +1,6 @@
 """The one door for actions: declaration, registry, execute(), envelope.
 
-Owns: how a verb is declared once and reached by CLI, HTTP, docs (and later MCP and agents); who may do what
+Owns: how a verb is declared once and reached by CLI, HTTP, MCP and docs (and by agents); who may do what
 (policies, grants, gates), idempotency, the audit trail and undo around every effect. Never: what a verb does; that
 is the package that owns the noun, in its `verbs.py`. Start at `declare.py` (how to declare), then `door.py` (what
 happens on a call), `admission.py` and `authority.py` (whether it may), `audit.py` (what stays of it).

@@ -35,5 +35,8 @@ class Registry:
     def __iter__(self) -> Iterator[Command]:
         return iter(sorted(self._commands.values(), key=lambda declared: declared.name))
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._commands
+
     def __len__(self) -> int:
         return len(self._commands)

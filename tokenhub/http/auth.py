@@ -17,22 +17,28 @@ from tokenhub.kernel.errors import PermissionDenied, Unauthenticated
 
 COOKIE = "th_session"
 COMMANDS = "/api/commands"
+MCP = "/mcp"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def current_principal(request: Request) -> Principal:
     """The caller of this request. Raises: Unauthenticated, PermissionDenied (a write from another site)."""
     state = state_of(request)
-    secret = _bearer(request)
     token = request.cookies.get(COOKIE)
-    at_ms = state.clock.now_ms()
-    if secret is not None:
-        with state.database.read("hub") as connection:
-            return _bounded(request, authenticate(connection, secret, at_ms=at_ms))
-    if token:
+    if _bearer(request) is None and token:
         check_origin(request)
         with state.database.read("hub") as connection:
-            return _bounded(request, session_principal(connection, token, at_ms=at_ms))
+            return _bounded(request, session_principal(connection, token, at_ms=state.clock.now_ms()))
+    return keyed_principal(request)
+
+
+def keyed_principal(request: Request) -> Principal:
+    """The caller by the key alone, whatever cookies come along. Raises: Unauthenticated, PermissionDenied."""
+    state = state_of(request)
+    secret = _bearer(request)
+    if secret is not None:
+        with state.database.read("hub") as connection:
+            return _bounded(request, authenticate(connection, secret, at_ms=state.clock.now_ms()))
     raise Unauthenticated(
         "No API key. Send `Authorization: Bearer <key>`, or sign in.",
         code="missing_api_key",
@@ -61,7 +67,7 @@ def check_origin(request: Request) -> None:
 
 def _bounded(request: Request, principal: Principal) -> Principal:
     """An agent acts by commands, where its grant is asked, and by no other route. Raises: PermissionDenied."""
-    if principal.grant_id is not None and not request.url.path.startswith(COMMANDS):
+    if principal.grant_id is not None and not request.url.path.startswith((COMMANDS, MCP)):
         raise PermissionDenied(
             "An agent's key opens the commands and the models, nothing else.",
             code="agents_use_commands",
