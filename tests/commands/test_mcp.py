@@ -57,7 +57,7 @@ def envelope(result: Any) -> dict[str, Any]:
 async def test_a_client_finds_describes_and_calls(app: FastAPI, world: World, mode: str) -> None:
     async with connected(app, world.keys["admin"], mode) as client:
         listed = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert list(listed) == ["search", "describe", "call"]
+        assert list(listed)[:3] == ["search", "describe", "call"]
         assert listed["search"].annotations.read_only_hint and listed["call"].annotations.destructive_hint
         assert "task comment|create" in (listed["search"].description or "")
         found = envelope(await client.call_tool("search", {"text": "make a task"}))
