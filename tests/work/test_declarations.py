@@ -7,7 +7,15 @@ def test_whatever_answers_others_words_says_so() -> None:
     """What an agent reads of these taints its run."""
     texts = {"body", "text", "content", "title", "comments", "message", "values", "items"}
     own = {  # they answer only what their caller or an administrator wrote, or what the hub itself says
-        *("agent.list", "budget.list", "channel.list", "commands.search", "deploy.create", "department.list"),
+        *(
+            "agent.list",
+            "budget.list",
+            "channel.list",
+            "commands.offer",
+            "commands.search",
+            "deploy.create",
+            "department.list",
+        ),
         *("doc.create", "doc.comment", "doc.history", "form.list", "grant.list", "key.list", "mcp.tools"),
         "message.edit",
         *(

@@ -1,16 +1,16 @@
-"""`hub commands search|describe`: find the command for a task, then learn exactly that one."""
+"""`hub commands search|describe|offer`: find the command for a task, then learn exactly that one."""
 
-import re
 from typing import Any
 
 from pydantic import Field
 
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, command
-from tokenhub.commands.describe import describe, inlined, searchable
+from tokenhub.commands.describe import describe, inlined
+from tokenhub.commands.retrieval import index_of
+from tokenhub.identity.directory import people_named_in
 
 VERBS: list[Command] = []
-_ENDINGS = re.compile(r"(ing|ed|es|s)$")
 
 
 class SearchArgs(Model):
@@ -35,6 +35,30 @@ class SearchResult(Model):
     """The best first."""
 
     items: list[Match]
+
+
+class OfferArgs(Model):
+    """What is wanted."""
+
+    text: str = Field(min_length=1, max_length=2000, description="What you want done, in your own words.")
+    limit: int = Field(default=8, ge=1, le=20, description="Most commands.")
+
+
+class Offer(Model):
+    """A command that may be meant."""
+
+    name: str
+    summary: str
+    effect: str
+    score: float = Field(description="How well it fits; compares within one answer only.")
+    arguments: dict[str, Any] = Field(description="JSON schema.")
+
+
+class Offered(Model):
+    """The best first."""
+
+    items: list[Offer]
+    people: list[str] = Field(description="Names of people of the organisation that the text names.")
 
 
 class DescribeArgs(Model):
@@ -73,15 +97,6 @@ class Described(Model):
 )
 def commands_search(ctx: Context, args: SearchArgs) -> SearchResult:
     """Only commands that the caller's key covers."""
-    words = _words(args.text)
-    scored: list[tuple[float, str, Command]] = []
-    for declared in ctx.registry:
-        if not ctx.principal.allows(declared.permission):
-            continue
-        score = _score(words, declared)
-        if score > 0 or not words:
-            scored.append((-score, declared.name, declared))
-    scored.sort(key=lambda item: item[:2])
     return SearchResult(
         items=[
             Match(
@@ -90,8 +105,38 @@ def commands_search(ctx: Context, args: SearchArgs) -> SearchResult:
                 effect=found.effect,
                 line=found.examples[0].line if found.examples else f"hub {found.noun} {found.verb}",
             )
-            for _, _, found in scored[: args.limit]
+            for found, _ in _fitting(ctx, args.text)[: args.limit]
         ]
+    )
+
+
+@command(
+    "commands.offer",
+    effect="read",
+    resource="",
+    permission="",
+    cost=0,
+    summary="Offer what a model needs to turn a sentence into one command.",
+    positional=("text",),
+    columns=("name", "effect", "score", "summary"),
+    examples=[Example("hub commands offer 'ana should order paper by friday'", "What `hub do` chooses from")],
+)
+def commands_offer(ctx: Context, args: OfferArgs) -> Offered:
+    """The commands that fit best, with their schemas, and the people whom the sentence names."""
+    return Offered(
+        items=[
+            Offer(
+                name=found.name,
+                summary=found.summary,
+                effect=found.effect,
+                score=round(score, 4),
+                arguments=inlined(found.arguments.model_json_schema()),
+            )
+            for found, score in _fitting(ctx, args.text)[: args.limit]
+        ],
+        people=people_named_in(ctx.hub, ctx.principal.org_id, args.text)
+        if ctx.principal.allows("read")
+        else [],
     )
 
 
@@ -112,12 +157,9 @@ def commands_describe(ctx: Context, args: DescribeArgs) -> Described:
     return Described(**{name: found[name] for name in Described.model_fields})
 
 
-def _score(words: list[str], declared: Command) -> float:
-    strong = set(_words(declared.name.replace(".", " ").replace("-", " ")))
-    texts = _words(searchable(declared))
-    weak = set(texts)
-    return sum(4.0 if word in strong else 1.0 if word in weak else 0.0 for word in words)
-
-
-def _words(text: str) -> list[str]:
-    return [_ENDINGS.sub("", word) for word in re.findall(r"[a-z0-9]{2,}", text.lower())]
+def _fitting(ctx: Context, text: str) -> list[tuple[Command, float]]:
+    """What the caller's key covers: the best first, or everything by name if nothing is asked."""
+    if not text.strip():
+        return [(found, 0.0) for found in ctx.registry if ctx.principal.allows(found.permission)]
+    hits = index_of(ctx.registry).search(text)
+    return [(found, score) for found, score in hits if ctx.principal.allows(found.permission)]

@@ -31,14 +31,6 @@ def describe(declared: Command) -> dict[str, Any]:
     }
 
 
-def searchable(declared: Command) -> str:
-    """The words by which it is found: summary, description, arguments, examples."""
-    fields = [f"{name} {field.description or ''}" for name, field in declared.arguments.model_fields.items()]
-    return " ".join(
-        [declared.summary, declared.description, *fields, *(one.note for one in declared.examples)]
-    )
-
-
 def inlined(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with every `$ref` replaced by what it names, for a document that has its own `$defs`."""
     definitions = cast(dict[str, Any], schema.get("$defs", {}))

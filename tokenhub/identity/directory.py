@@ -4,11 +4,25 @@ Every function takes the organisation that asks; what belongs to another one doe
 named by its id or by its name, which is unique in the organisation.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, Select, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from tokenhub.db import revision
 from tokenhub.db.upsert import insert_for
@@ -85,6 +99,9 @@ class ServiceAccount:
     created_at_ms: int
     disabled_at_ms: int | None
 
+
+NAMED_MAX = 40
+"""Most people that one text can name."""
 
 T = TypeVar("T", Team, Project, User, ServiceAccount)
 _TABLES: Mapping[type[Any], tuple[Table, str, type[NotFound]]] = {
@@ -258,6 +275,33 @@ def named_in(connection: Connection, org_id: str, names: Collection[str]) -> dic
         )
     )
     return {row.name: row.id for row in rows}
+
+
+def people_named_in(connection: Connection, org_id: str, text: str) -> list[str]:
+    """Names of the enabled users whom a text names as whole words, in full or by the first word of the name.
+
+    In the order in which the text names them; at most `NAMED_MAX`.
+    """
+    words = list(dict.fromkeys(re.findall(r"\w+", text)))[:NAMED_MAX]
+    in_full = literal(text).icontains(users.c.name)
+    by_first = [users.c.name.istartswith(f"{word} ", autoescape=True) for word in words]
+    query = select(users.c.name).where(
+        users.c.org_id == org_id, users.c.disabled_at_ms.is_(None), or_(in_full, *by_first)
+    )
+    found: list[tuple[int, str]] = []
+    for name in connection.execute(query.limit(20 * NAMED_MAX)).scalars():
+        place = min((at for part in (name, name.split()[0]) if (at := _place(part, text)) >= 0), default=-1)
+        if place >= 0:
+            found.append((place, name))
+    return [name for _, name in sorted(found)[:NAMED_MAX]]
+
+
+def _place(name: str, text: str) -> int:
+    """Where a text has this name as whole words; -1 if nowhere. Scripts without spaces have no word ends."""
+    spaced = name.isascii() or name[0] < "\u2e80"
+    pattern = rf"(?<!\w){re.escape(name)}(?![^\W_])" if spaced else re.escape(name)
+    match = re.search(pattern, text, re.IGNORECASE)
+    return -1 if match is None else match.start()
 
 
 def of_role(connection: Connection, org_id: str, role: str) -> list[str]:
