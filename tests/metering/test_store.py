@@ -1,5 +1,7 @@
 """Usage events: written in bulk, read back as they were."""
 
+import hashlib
+
 import msgspec
 import pytest
 from sqlalchemy import inspect
@@ -38,3 +40,10 @@ def test_the_table_has_the_fields_of_the_event(database: Database) -> None:
         for column in inspect(database.engine("ledger")).get_columns("usage_event", schema=schema)
     ]
     assert columns == [*EVENT_FIELDS, "transfer_id"]
+
+
+@pytest.mark.parametrize("count", [1, 64, 65, 200])
+def test_a_digest_is_of_all_rows_as_one_json_array(count: int) -> None:
+    events = [an_event(f"req_{number:03d}", number) for number in range(count)]
+    rows = [list(msgspec.structs.astuple(event)) for event in events]
+    assert store.digest(events) == hashlib.sha256(msgspec.json.encode(rows)).hexdigest()

@@ -55,7 +55,7 @@ async def _main(
             ctypes.CDLL(None).malloc_trim(0)
         on_ready()
 
-    database = Database(settings)
+    database = Database(settings, cache_kib=512)
     try:
         await serve(
             settings,

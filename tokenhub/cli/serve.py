@@ -75,7 +75,7 @@ def serve() -> None:
 @_supervised
 def gateway(supervised: Supervised, index: int) -> None:
     """Runs until SIGTERM, then drains."""
-    _lighten()
+    _lighten(gateway=True)
     from tokenhub.bootstrap.gateway import run_gateway
 
     _run(
@@ -114,18 +114,20 @@ def worker(supervised: Supervised) -> None:
 @serve.command("zygote", hidden=True, help="Import roles and wait to be copied; started by `hub up`.")
 @click.argument("name")
 @click.option("--control-fd", type=int, required=True)
-def zygote(name: str, control_fd: int) -> None:  # the name is for `ps`
+def zygote(name: str, control_fd: int) -> None:
     """Runs until its supervisor ends or lets go of it."""
-    _lighten()
+    _lighten(gateway=name == "gateway")
     from tokenhub.cli.main import main
 
     _die_with_supervisor()
     run_zygote(socket.socket(fileno=control_fd), main)
 
 
-def _lighten() -> None:
+def _lighten(*, gateway: bool = False) -> None:
     """Before a role is imported: what it would never use, and what costs memory without giving speed."""
     sys.modules["rich"] = None  # pyright: ignore[reportArgumentType]  # structlog loads it for a terminal, if it is there
+    if gateway:  # SQLAlchemy loads it, for asynchronous engines, with a C++ library of 1 MB
+        sys.modules["greenlet"] = None  # pyright: ignore[reportArgumentType]
     with suppress(OSError, AttributeError):  # glibc: one heap, because threads here wait for input and output
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 

@@ -24,13 +24,16 @@ BUSY_TIMEOUT_MS = 10_000
 
 
 class Database:
-    """Engines and transactions. Thread-safe; one per process, made after any fork."""
+    """Engines and transactions. Thread-safe; one per process, made after any fork.
 
-    def __init__(self, settings: Settings) -> None:
+    cache_kib: pages that SQLite keeps in memory for each connection, in KiB.
+    """
+
+    def __init__(self, settings: Settings, *, cache_kib: int = 2000) -> None:
         self.dialect: Literal["sqlite", "postgresql"] = "postgresql" if settings.database_url else "sqlite"
         self._engines: dict[Name, Engine] = {
-            "hub": _make_engine(settings, "hub"),
-            "ledger": _make_engine(settings, "ledger"),
+            "hub": _make_engine(settings, "hub", cache_kib),
+            "ledger": _make_engine(settings, "ledger", cache_kib),
         }
         for engine in self._engines.values():
             row_changes.listen(engine)
@@ -62,10 +65,10 @@ class Database:
             engine.dispose()
 
 
-def _make_engine(settings: Settings, name: Name) -> Engine:
+def _make_engine(settings: Settings, name: Name, cache_kib: int) -> Engine:
     if settings.database_url:
         return _postgres_engine(settings, name)
-    return _sqlite_engine(settings, name)
+    return _sqlite_engine(settings, name, cache_kib)
 
 
 def _postgres_engine(settings: Settings, name: Name) -> Engine:
@@ -79,7 +82,7 @@ def _postgres_engine(settings: Settings, name: Name) -> Engine:
     )
 
 
-def _sqlite_engine(settings: Settings, name: Name) -> Engine:
+def _sqlite_engine(settings: Settings, name: Name, cache_kib: int) -> Engine:
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         f"sqlite:///{settings.home / f'{name}.db'}",
@@ -96,6 +99,7 @@ def _sqlite_engine(settings: Settings, name: Name) -> Engine:
         connection.execute(f"PRAGMA synchronous={synchronous}")
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA cache_size=-{cache_kib}")
 
     def on_begin(connection: Connection) -> None:
         options: dict[str, Any] = dict(connection.get_execution_options())

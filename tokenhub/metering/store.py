@@ -13,6 +13,7 @@ from tokenhub.metering.types import EVENT_FIELDS, UsageEvent
 
 _COLUMNS = (*EVENT_FIELDS, "transfer_id")
 _CHUNKS = (16, 4, 1)
+_DIGEST_ROWS = 64
 _VALUES = {
     size: f"INSERT INTO usage_event ({', '.join(_COLUMNS)}) VALUES "
     + ", ".join(["(" + ", ".join("?" * len(_COLUMNS)) + ")"] * size)
@@ -79,8 +80,12 @@ def events_by_transfer(connection: Connection) -> Iterable[tuple[UsageEvent, str
 
 def digest(events: Sequence[UsageEvent]) -> str:
     """sha256 over the events, sorted by request id: what a transfer's `events_sha256` says."""
-    rows = [msgspec.structs.astuple(event) for event in sorted(events, key=lambda event: event.request_id)]
-    return hashlib.sha256(_encode(rows)).hexdigest()
+    ordered, found = sorted(events, key=lambda event: event.request_id), hashlib.sha256(b"[")
+    for start in range(0, len(ordered), _DIGEST_ROWS):  # never all rows as JSON in memory at once
+        rows = [msgspec.structs.astuple(event) for event in ordered[start : start + _DIGEST_ROWS]]
+        found.update((b"," if start else b"") + _encode(rows)[1:-1])
+    found.update(b"]")
+    return found.hexdigest()
 
 
 def record_engine_count(

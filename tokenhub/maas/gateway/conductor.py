@@ -74,6 +74,9 @@ async def conduct(server: "GatewayServer", exchange: Exchange, endpoint: Endpoin
         _log.exception("request_failed", request_id=exchange.request_id)
         exchange.fail(HubError("The hub failed to serve this request; its log says why."))
     finally:
+        exchange.valve = (
+            None  # a relay and its exchange know each other: neither would be freed before a collection
+        )
         if exchange.recorder is not None:
             server.idempotency.leave(exchange)
 
@@ -245,6 +248,7 @@ async def _attempt(job: _Job, deployment: Deployment) -> None:
         prepared.body = b""  # sent; a stream may last for minutes
         check_answer(head, b"" if 200 <= head.status < 300 else await collector.whole, prepared.mender)
         if prepared.stream and b"json" not in head.headers.get(b"content-type", b""):
+            del head, collector  # a stream may last for minutes, and there are many
             await _stream(job, connection, prepared)
         else:
             await _whole(job, collector, prepared)
@@ -292,6 +296,7 @@ async def _stream(job: _Job, connection: UpstreamConnection, prepared: PreparedR
     """A stream, relayed as it comes, or taken apart where something has to be done to it."""
     exchange, headers = job.exchange, STREAM_HEADERS + job.quota_headers()
     if job.request.stream and prepared.mender is None and job.admission.paid_tokens is None:
+        job.request.drop_fields()
         relay = RawRelay(exchange, connection, job.meter, headers)
         connection.move_to(relay, on_block=relay.on_block)
         await relay.ended

@@ -6,7 +6,6 @@ and is closed, because what follows on it cannot be trusted.
 """
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -81,7 +80,7 @@ class ClientConnection(asyncio.Protocol):
         """The head in the parser, as the fast path would know it."""
         self._awaited: tuple[KnownHead, bytes, int] | None = None  # a known head whose body is to come
         self._parser = httptools.HttpRequestParser(self)
-        self._queue: deque[Exchange] = deque()
+        self._queue: list[Exchange] = []
         self._exchange: Exchange | None = None  # being received
         self._fault: HubError | None = None
         self._target = b""
@@ -114,14 +113,14 @@ class ClientConnection(asyncio.Protocol):
         if self.fast is not None:
             self.fast.cancel()
         receiving, self._exchange = self._exchange, None
-        waiting = list(self._queue)
-        self._queue.clear()
+        waiting, self._queue = self._queue, []
         if receiving is not None and receiving not in waiting:
             waiting.append(receiving)
         for exchange in waiting:
             if exchange.strand is not None:
                 exchange.strand.cancel(ClientGone())
         self._backlog = b""
+        del self._parser  # it knows this connection: neither would be freed before a collection
 
     def eof_received(self) -> bool:
         """The client sends no more. It is taken as gone: a closed socket looks the same."""
@@ -288,7 +287,7 @@ class ClientConnection(asyncio.Protocol):
         """Its answer is complete: on to the next request."""
         self.server.answered(exchange)
         if self._queue and self._queue[0] is exchange:
-            self._queue.popleft()
+            del self._queue[0]
         if self.closed:
             return
         if not exchange.keep_alive or self.server.draining or not exchange.body_complete:

@@ -191,12 +191,7 @@ class Meter:
         )
 
     def _prompt_estimate(self) -> int:
-        fields = self.request.fields
-        size = sum(
-            len(memoryview(fields[name]))
-            for name in ("messages", "prompt", "input", "tools")
-            if name in fields
-        )
+        size = self.request.said_bytes
         # Never more than the hold's bound of the prompt, which is what it holds beside the output.
         return min(size // BYTES_PER_TOKEN + 1, max(self.hold.granted.tokens - max(self.output, 0), 0))
 

@@ -61,7 +61,7 @@ async def proxy(server: "GatewayServer", exchange: Exchange) -> None:
         _log.exception("proxied_request_failed", request_id=exchange.request_id)
         exchange.abort()
     finally:
-        exchange.body_sink = None
+        exchange.body_sink = exchange.valve = None
         if connection is not None and (connection.busy or not exchange.body_complete):
             connection.abort()
 

@@ -120,7 +120,8 @@ class RawRelay:
         if self._exchange.status:
             self._exchange.write_framed(data)
         else:
-            self._exchange.begin(200, self._headers, data)
+            headers, self._headers = self._headers, b""
+            self._exchange.begin(200, headers, data)
         if meter.counted_events < 0 and self._exchange.recorder is None:
             self._transport = self._exchange.connection.transport
 
@@ -180,7 +181,8 @@ class RawRelay:
         if not self._exchange.status:
             self._meter.touch()
             self._meter.before_send()
-            self._exchange.begin(200, self._headers)
+            headers, self._headers = self._headers, b""
+            self._exchange.begin(200, headers)
         if last or self.tail:
             self.tail += out
             return

@@ -17,6 +17,7 @@ UPSTREAM_PATH: dict[Endpoint, bytes] = {
 }
 """Path below a deployment's `base_url`."""
 
+_SAID = ("messages", "prompt", "input", "tools")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,6 +55,18 @@ class ParsedRequest:
     """`body_bytes`, or more where a tokenizer may make the text longer first; see `validation.normal_bytes`."""
     images: int = 0
     """Images given by address or inline."""
+    dropped_bytes: int = 0
+    """`said_bytes`, once the fields are dropped."""
+
+    @property
+    def said_bytes(self) -> int:
+        """JSON bytes of what an engine reads as its prompt."""
+        fields = self.fields
+        return self.dropped_bytes + sum(len(memoryview(fields[name])) for name in _SAID if name in fields)
+
+    def drop_fields(self) -> None:
+        """They are read for the last time: a stream may last for minutes, and there are many."""
+        self.dropped_bytes, self.fields = self.said_bytes, {}
 
     def value(self, name: str, kind: type[T]) -> T | None:
         """One field decoded as `kind`; None when absent or null. Raises: msgspec.ValidationError."""
