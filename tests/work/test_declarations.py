@@ -6,7 +6,12 @@ from tokenhub.bootstrap.commands import registry
 def test_whatever_answers_others_words_says_so() -> None:
     """What an agent reads of these taints its run."""
     texts = {"body", "text", "content", "title", "comments", "message", "values", "items"}
-    own = {  # they answer only what their caller or an administrator wrote, or what the hub itself says
+    own = {
+        *(
+            "calendar.free",
+            "event.create",
+            "room.list",
+        ),  # they answer only what their caller or an administrator wrote, or what the hub itself says
         *(
             "agent.list",
             "budget.list",

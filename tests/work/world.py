@@ -25,6 +25,20 @@ from tokenhub.maas.deployments import store as deployments
 
 MODEL = "smollm2-135m-instruct"
 TEXT = base64.b64encode(b"a plan").decode()
+CALENDAR = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//Another program//EN
+BEGIN:VEVENT
+UID:one@example.org
+DTSTAMP:20261101T000000Z
+DTSTART;TZID=Europe/Berlin:20270105T090000
+DTEND;TZID=Europe/Berlin:20270105T100000
+RRULE:FREQ=WEEKLY;COUNT=4
+EXDATE;TZID=Europe/Berlin:20270112T090000
+SUMMARY:Course
+END:VEVENT
+END:VCALENDAR
+"""
 POLICIES = '@id("people") permit (principal, action, resource);'
 
 
@@ -146,6 +160,17 @@ def _things(world: World) -> None:
     ids["request"] = do("ana", "request.create", form="leave", values={"from": "2026-12-21"})["id"]
     do("admin", "form.create", name="expense", fields={"sum": "number"}, route=["bob"])
     ids["own_request"] = do("admin", "request.create", form="expense", values={"sum": 12})["id"]
+    do("admin", "room.create", name="blue", capacity=4)
+    ids["event"] = do(
+        "admin", "event.create", title="Review", start="2027-01-11T10:00", people=["ana"], room="blue"
+    )["id"]
+    ids["series"] = do("admin", "event.create", title="Standup", start="2027-01-04T09:00", repeat="daily")[
+        "id"
+    ]
+    ids["asked"] = do("ana", "event.create", title="Interview", start="2027-01-12T10:00", people=["admin"])[
+        "id"
+    ]
+    do("admin", "room.create", name="attic", capacity=2)
     ids["budget"] = do("admin", "budget.create", scope="org", cap="1M", name="all")["id"]
     job = world.call("admin", "model.pull", name=MODEL)
     assert job.data is not None, job
@@ -173,6 +198,9 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "budget.remove": {"budget": "{budget}"},
     "budget.set": {"budget": "{budget}", "cap": "2M"},
     "budget.show": {"budget": "{budget}"},
+    "calendar.free": {"people": ["me", "ana"], "start": "2027-01-11", "end": "2027-01-12", "rooms": ["any"]},
+    "calendar.set": {"tz": "Europe/Berlin", "opens": "08:30", "days": ["mon", "tue"]},
+    "calendar.show": {"user": "ana"},
     "channel.add": {"channel": "launch", "user": "bob"},
     "channel.create": {"name": "lunch", "members": ["ana", "bob"]},
     "channel.leave": {"channel": "launch"},
@@ -201,6 +229,24 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "doc.remove": {"doc": "{doc}"},
     "doc.share": {"doc": "{doc}", "user": "ana", "rights": "write"},
     "doc.show": {"doc": "{doc}"},
+    "event.answer": {"event": "{asked}", "answer": "accepted", "comment": "with pleasure"},
+    "event.cancel": {"event": "{event}"},
+    "event.create": {
+        "title": "Kick-off",
+        "start": "2027-02-01T10:00",
+        "length": "45m",
+        "tz": "Europe/Berlin",
+        "people": ["ana", "bob"],
+        "room": "blue",
+        "repeat": "FREQ=WEEKLY;COUNT=3",
+        "remind": "15m",
+    },
+    "event.export": {},
+    "event.import": {"content": CALENDAR},
+    "event.invite": {"event": "{event}", "people": ["bob"]},
+    "event.list": {"start": "2027-01-04", "end": "2027-01-13"},
+    "event.set": {"event": "{event}", "start": "2027-01-11T14:00", "title": "Second review"},
+    "event.show": {"event": "{event}"},
     "file.get": {"file": "{file}"},
     "file.list": {},
     "file.move": {"file": "{file}", "folder": "plans/old", "name": "p.txt"},
@@ -271,6 +317,10 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "request.reject": {"request": "{request}"},
     "request.show": {"request": "{request}"},
     "request.withdraw": {"request": "{own_request}"},
+    "room.close": {"room": "attic"},
+    "room.create": {"name": "green", "capacity": 6, "place": "third floor"},
+    "room.list": {},
+    "room.set": {"room": "blue", "capacity": 5},
     "service-account.create": {"name": "second", "team": "crew"},
     "service-account.list": {},
     "task.comment": {"task": "{task}", "text": "Waiting"},

@@ -13,7 +13,23 @@ from tokenhub.maas.deployments import provider_verbs
 from tokenhub.maas.deployments import verbs as deploy_verbs
 from tokenhub.metering import verbs as usage_verbs
 from tokenhub.pricing import verbs as price_verbs
-from tokenhub.work import channels, departments, docs, files, forms, messages, people, requests, search, tasks
+from tokenhub.work import (
+    calendar,
+    calendar_files,
+    channels,
+    departments,
+    docs,
+    event_edits,
+    events,
+    files,
+    forms,
+    messages,
+    people,
+    requests,
+    rooms,
+    search,
+    tasks,
+)
 
 
 @cache
@@ -40,4 +56,9 @@ def registry() -> Registry:
         requests,
         search,
         people,
+        events,
+        event_edits,
+        rooms,
+        calendar,
+        calendar_files,
     )

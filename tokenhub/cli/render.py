@@ -72,8 +72,10 @@ def differences(changes: Sequence[Json]) -> str:
 
 
 def human(data: Json, verb: Verb, *, currency: str) -> str:
-    """The text for a person; a model with one list field is a table."""
+    """The text for a person; a model with one list field is a table, one that is only `content` that content."""
     items = data.get("items")
+    if data.keys() == {"content"}:
+        return str(data["content"])
     if not isinstance(items, list):
         return _card(data, currency=currency)
     rows = cast(list[Json], items)

@@ -197,6 +197,8 @@ def listen(engine: Engine) -> None:
 def restore(connection: Connection, metadata: MetaData, changes: Sequence[Mapping[str, Any]]) -> None:
     """Put rows back as they were before `changes` (as `to_dict` gave them), the last one first.
 
+    A table's `info={"undo": …}` tells what becomes of a row that moved on by itself since: `drop` = one that was added
+    goes all the same (a notice that was read), `keep` = it stays as it is (what has left the hub).
     Raises: Conflict if a row is not as the change left it, or held a secret that was not kept.
     """
     for change in reversed(changes):
@@ -208,6 +210,11 @@ def restore(connection: Connection, metadata: MetaData, changes: Sequence[Mappin
         before, after = change["before"], change["after"]
         expected = None if after is None or current is None else {name: current.get(name) for name in after}
         if (after is None) != (current is None) or (after is not None and expected != after):
+            moved_on = table.info.get("undo")
+            if moved_on == "drop" and before is None:
+                connection.execute(delete_from(table).where(here))
+            if moved_on is not None:
+                continue
             raise Conflict(
                 f"A row of {table.name!r} was changed again since; undo the later change first.",
                 code="changed_since",

@@ -45,6 +45,48 @@ class RequestNotFound(NotFound):
     code = "request_not_found"
 
 
+class EventNotFound(NotFound):
+    """No such event, or none that the caller may see."""
+
+    code = "event_not_found"
+
+
+class RoomNotFound(NotFound):
+    """No room of this id or name."""
+
+    code = "room_not_found"
+
+
+class ReportNotFound(NotFound):
+    """No such report, or none that the caller wrote or reads."""
+
+    code = "report_not_found"
+
+
+class HookNotFound(NotFound):
+    """No such hook, or none that the caller may use."""
+
+    code = "hook_not_found"
+
+
+class OutboxNotFound(NotFound):
+    """Nothing of this id in the outbox, or nothing of the caller."""
+
+    code = "outbox_not_found"
+
+
+class AbsenceNotFound(NotFound):
+    """No such absence of the caller."""
+
+    code = "absence_not_found"
+
+
+class RoomTaken(Conflict):
+    """Somebody has booked the room at that time."""
+
+    code = "room_taken"
+
+
 class Outdated(Conflict):
     """Somebody changed it since it was read."""
 

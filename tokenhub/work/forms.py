@@ -84,6 +84,7 @@ def form_create(ctx: Context, args: FormCreate) -> FormView:
             fields=json.dumps(args.fields),
             route=json.dumps(args.route),
             hours=args.hours,
+            escalate="",
             created_at_ms=ctx.now_ms,
         )
     )

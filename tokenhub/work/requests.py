@@ -141,6 +141,9 @@ def request_create(ctx: Context, args: RequestCreate) -> RequestWhole:
             insert(request_steps).values(
                 request_id=request_id,
                 step=place,
+                stage=place,
+                mode="all",
+                escalations=0,
                 approver_id=approver,
                 state="open" if place == 1 else "waiting",
                 comment="",

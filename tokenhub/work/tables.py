@@ -100,6 +100,7 @@ notices = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("read_at_ms", BigInteger),
     Index("ix_notices_user_id_id", "user_id", "id"),
+    info={"undo": "drop"},  # an undo takes it back although it was read
 )
 
 docs = Table(
@@ -194,8 +195,11 @@ forms = Table(
     Column("org_id", String, ForeignKey("organizations.id"), nullable=False),
     Column("name", String, nullable=False),
     Column("fields", Text, nullable=False),  # JSON object: name -> text | number | date | file
-    Column("route", Text, nullable=False),  # JSON list of steps: `lead`, `role:admin`, or a user's id
+    Column(
+        "route", Text, nullable=False
+    ),  # JSON list of stages: `lead`, `role:admin`, a user, `any:A,B`, `all:A,B`
     Column("hours", BigInteger, nullable=False),  # for each step; 0 = no deadline
+    Column("escalate", String, nullable=False),  # who gets a late step: `lead` or a user's id; empty = nobody
     Column("created_at_ms", BigInteger, nullable=False),
     Column("closed_at_ms", BigInteger),
     UniqueConstraint("org_id", "name"),
@@ -209,8 +213,8 @@ requests = Table(
     Column("form_id", String, ForeignKey("forms.id"), nullable=False),
     Column("requester_id", String, nullable=False),
     Column("answers", Text, nullable=False),  # JSON object
-    Column("state", String, nullable=False),  # open | approved | rejected | withdrawn
-    Column("step", BigInteger, nullable=False),  # the one that is open
+    Column("state", String, nullable=False),  # open | approved | rejected | withdrawn | returned
+    Column("step", BigInteger, nullable=False),  # the stage that is open
     Column("created_at_ms", BigInteger, nullable=False),
     Column("ended_at_ms", BigInteger),
     Index("ix_requests_requester_id", "requester_id", "id"),
@@ -222,11 +226,34 @@ request_steps = Table(
     hub_metadata,
     Column("request_id", String, ForeignKey("requests.id"), primary_key=True),
     Column("step", BigInteger, primary_key=True),
+    Column("stage", BigInteger, nullable=False),  # steps of one stage are open together
+    Column("mode", String, nullable=False),  # all | any of its stage have to approve
     Column("approver_id", String, nullable=False),
-    Column("state", String, nullable=False),  # waiting | open | approved | rejected
+    Column("added_by", String),  # who brought this approver in; null = the form's route
+    Column("escalations", BigInteger, nullable=False),  # how often it was passed on because it was late
+    Column(
+        "state", String, nullable=False
+    ),  # waiting | open | approved | rejected | passed: another one sufficed
     Column("decided_by", String),
     Column("comment", Text, nullable=False),
-    Column("deadline_at_ms", BigInteger),
+    Column("deadline_at_ms", BigInteger),  # null = none, or it was passed on for the last time
     Column("decided_at_ms", BigInteger),
     Index("ix_request_steps_approver_id", "approver_id", "state"),
+    Index("ix_request_steps_deadline_at_ms", "deadline_at_ms"),
+)
+
+absences = Table(
+    "absences",
+    hub_metadata,
+    Column("id", String, primary_key=True),
+    Column("org_id", String, ForeignKey("organizations.id"), nullable=False),
+    Column("user_id", String, nullable=False),
+    Column("deputy_id", String, nullable=False),  # decides meanwhile
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("note", String, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("ended_at_ms", BigInteger),
+    Index("ix_absences_user_id", "user_id", "until_ms"),
+    Index("ix_absences_deputy_id", "deputy_id", "until_ms"),
 )

@@ -4,11 +4,14 @@ Each holds the organisation of the caller, so that no query can leave it. `me` i
 agent sees what its person sees, and the door bounds what it may do with it.
 """
 
-from sqlalchemy import ColumnElement, Table, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, exists, or_, select
 
 from tokenhub.identity.directory import open_projects
 from tokenhub.identity.types import Principal
+from tokenhub.kernel.clock import now_ms
+from tokenhub.work.calendar_tables import event_people, events, hooks, report_readers, reports
 from tokenhub.work.tables import (
+    absences,
     channel_members,
     channels,
     docs,
@@ -69,16 +72,57 @@ def files_of(principal: Principal, *, writing: bool = False) -> Condition:
 
 
 def requests_of(principal: Principal) -> Condition:
-    """Those that one made, decides or decided."""
+    """Those that one made, decides or decided, also as the deputy of somebody who is away."""
     me = principal.actor
     deciding = exists().where(
         request_steps.c.request_id == requests.c.id,
         or_(
             request_steps.c.decided_by == me,
             and_(request_steps.c.approver_id == me, request_steps.c.state != "waiting"),
+            and_(request_steps.c.approver_id.in_(away_for(me, now_ms())), request_steps.c.state == "open"),
         ),
     )
     return and_(requests.c.org_id == principal.org_id, or_(requests.c.requester_id == me, deciding))
+
+
+def away_for(deputy_id: str, at_ms: int) -> Select[tuple[str]]:
+    """Ids of those whose deputy this person is at that time."""
+    return select(absences.c.user_id).where(
+        absences.c.deputy_id == deputy_id,
+        absences.c.from_ms <= at_ms,
+        absences.c.until_ms > at_ms,
+        absences.c.ended_at_ms.is_(None),
+    )
+
+
+def events_of(principal: Principal) -> Condition:
+    """One's own, those that one was invited to, and those that their owner shows to everyone."""
+    invited = exists().where(
+        event_people.c.event_id == events.c.id, event_people.c.user_id == principal.actor
+    )
+    return and_(
+        events.c.org_id == principal.org_id,
+        or_(events.c.owner_id == principal.actor, invited, events.c.everyone == "read"),
+    )
+
+
+def reports_of(principal: Principal) -> Condition:
+    """One's own, and those that were handed in to one."""
+    reading = exists().where(
+        report_readers.c.report_id == reports.c.id, report_readers.c.user_id == principal.actor
+    )
+    return and_(
+        reports.c.org_id == principal.org_id,
+        or_(reports.c.author_id == principal.actor, and_(reports.c.state == "sent", reading)),
+    )
+
+
+def hooks_of(principal: Principal) -> Condition:
+    """One's own, and those that everyone may send to."""
+    return and_(
+        hooks.c.org_id == principal.org_id,
+        or_(hooks.c.owner_id == principal.actor, hooks.c.everyone.is_(True)),
+    )
 
 
 def _owned(table: Table, principal: Principal, *, writing: bool) -> Condition:
