@@ -128,3 +128,11 @@ def test_what_is_irreversible_tells_its_rows_too(world: World) -> None:
         assert _comparable(plan.changes) == _comparable(json.loads(row["changes"])), declared.name
         refused = execute(registry(), runtime, by, "audit.undo", {"audit": done.audit_id})
         assert refused.error is not None and refused.error.code == "irreversible", declared.name
+
+
+def test_what_moved_on_by_itself_does_not_hinder_an_undo(world: World) -> None:
+    world.do("admin", "task.create", title="Wrong", assignee="bob")
+    made = world.ids["last"]
+    world.do("bob", "notice.read")
+    assert world.call("admin", "audit.undo", audit=made).ok
+    assert not [item for item in world.do("bob", "notice.list", all=True)["items"] if item["text"] == "Wrong"]
