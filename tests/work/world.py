@@ -5,6 +5,8 @@ an id of the world.
 """
 
 import base64
+import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -171,12 +173,38 @@ def _things(world: World) -> None:
         "id"
     ]
     do("admin", "room.create", name="attic", capacity=2)
+    _skills(world)
     ids["budget"] = do("admin", "budget.create", scope="org", cap="1M", name="all")["id"]
     job = world.call("admin", "model.pull", name=MODEL)
     assert job.data is not None, job
     ids["job"] = job.data["id"]
     do("admin", "mcp.pin", command="task.show")
     do("admin", "provider.add", name="lab", url="http://127.0.0.1:9/v1", model=["m"])
+
+
+def skill_zip(name: str, *, head: str = "", files: dict[str, bytes] | None = None) -> str:
+    """A skill as `skill.add` takes it."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        words = f"---\nname: {name}\ndescription: Sums numbers up.\n{head}---\nRun scripts/sum.py.\n"
+        archive.writestr("SKILL.md", words)
+        for path, content in (files or {}).items():
+            archive.writestr(path, content)
+    return base64.b64encode(packed.getvalue()).decode()
+
+
+SUM = b"import sys\nprint(sum(int(one) for one in sys.argv[1:]))\nopen('sum.txt', 'w').write('done')\n"
+
+
+def _skills(world: World) -> None:
+    """`sums` is allowed, `proposal` is not."""
+    folder = skill_zip("sums", files={"scripts/sum.py": SUM, "data.txt": b"1 2 3"})
+    shown = world.do("admin", "skill.add", folder=folder)
+    world.ids["skill_digest"] = shown["digest"]
+    world.do("admin", "skill.allow", skill="sums", digest=shown["digest"])
+    shown = world.do("admin", "skill.add", folder=skill_zip("proposal"))
+    world.ids["proposal_digest"] = shown["digest"]
+    world.ids["run"] = world.do("admin", "skill.run", skill="sums", script="scripts/sum.py")["id"]
 
 
 def _irreversible(world: World, name: str) -> dict[str, str]:
@@ -323,6 +351,18 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "room.set": {"room": "blue", "capacity": 5},
     "service-account.create": {"name": "second", "team": "crew"},
     "service-account.list": {},
+    "skill.add": {"folder": skill_zip("second", head="allowed-tools: Read task.*\n")},
+    "skill.allow": {"skill": "proposal", "digest": "{proposal_digest}"},
+    "skill.cancel": {"run": "{run}"},
+    "skill.deny": {"skill": "proposal", "reason": "a test"},
+    "skill.list": {},
+    "skill.read": {"skill": "sums", "path": "data.txt"},
+    "skill.remove": {"skill": "proposal"},
+    "skill.result": {"run": "{run}"},
+    "skill.run": {"skill": "sums", "script": "scripts/sum.py", "arguments": ["1", "2"], "files": ["{file}"]},
+    "skill.show": {"skill": "sums"},
+    "skill.use": {"skill": "sums"},
+    "skill.verify": {"skill": "sums"},
     "task.comment": {"task": "{task}", "text": "Waiting"},
     "task.create": {
         "title": "New",

@@ -1,6 +1,7 @@
 """Every kind of background work of models and providers, with its third parties plugged in."""
 
 from tokenhub.adapters.providers.openai_models import list_models
+from tokenhub.adapters.sandbox.bubblewrap import Bubblewrap
 from tokenhub.adapters.sources import model_sources
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
@@ -12,6 +13,7 @@ from tokenhub.maas.deployments.jobs import (
     add_and_deploy_handler,
     test_provider_handler,
 )
+from tokenhub.work.skills.jobs import RUN, run_handler
 
 
 def job_handlers(database: Database, settings: Settings) -> dict[str, Handler]:
@@ -20,5 +22,6 @@ def job_handlers(database: Database, settings: Settings) -> dict[str, Handler]:
         PULL: pull_handler(database, settings, sources=model_sources()),
         ADD: add_handler(database, settings),
         ADD_AND_DEPLOY: add_and_deploy_handler(database, settings),
+        RUN: run_handler(database, Bubblewrap()),
         TEST_PROVIDER: test_provider_handler(database, probe=list_models),
     }

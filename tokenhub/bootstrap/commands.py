@@ -30,6 +30,8 @@ from tokenhub.work import (
     search,
     tasks,
 )
+from tokenhub.work.skills import use_verbs as skill_use_verbs
+from tokenhub.work.skills import verbs as skill_verbs
 
 
 @cache
@@ -61,4 +63,6 @@ def registry() -> Registry:
         rooms,
         calendar,
         calendar_files,
+        skill_verbs,
+        skill_use_verbs,
     )

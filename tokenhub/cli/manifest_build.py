@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from tokenhub.cli.manifest import Kind
 from tokenhub.commands.declare import Command
-from tokenhub.commands.redaction import is_content, is_secret
+from tokenhub.commands.redaction import is_content, is_folder, is_secret
 from tokenhub.commands.registry import Registry
 
 _KINDS: dict[str, Kind] = {"string": "string", "integer": "integer", "number": "number", "boolean": "boolean"}
@@ -59,6 +59,7 @@ def _param(
         "help": str(prop.get("description", "")),
         "secret": is_secret(declared.arguments.model_fields[name]),
         "content": is_content(declared.arguments.model_fields[name]),
+        "folder": is_folder(declared.arguments.model_fields[name]),
         "position": declared.positional.index(name) if name in declared.positional else None,
     }
 

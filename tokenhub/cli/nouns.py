@@ -27,7 +27,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "work",
         ),
     ),
-    ("Agents and permission", ("agent", "grant", "gate", "policy", "audit", "commands", "mcp")),
+    ("Agents and permission", ("agent", "skill", "grant", "gate", "policy", "audit", "commands", "mcp")),
     ("Books", ("usage", "budget", "price", "ledger")),
 )
 """A noun that stands in none of them is shown under `More`."""
@@ -56,6 +56,7 @@ SUMMARIES = {
     "notice": "What happened that concerns you",
     "policy": "Who may do what, and why",
     "request": "Approvals: requests and their decisions",
+    "skill": "What agents may work by: folders with a SKILL.md that an administrator allowed",
     "task": "Tasks",
     "budget": "What may be spent: limits on keys, people, teams, projects, models",
     "deploy": "Models that are being served",

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from tokenhub.cli.forgiving import mend
 from tokenhub.cli.manifest import Param, Verb
+from tokenhub.cli.folder import packed
 from tokenhub.cli.nouns import DEFAULT_VERBS, IMPLIED_VERBS, OWN_VERBS, SUMMARIES
 from tokenhub.cli.suggest import unknown
 
@@ -250,6 +251,8 @@ def _value(param: Param, given: dict[str, Any]) -> Any:
         return [part for part in parts if part != ""]
     if param.content and isinstance(value, str):
         return _content(param, value)
+    if param.folder and isinstance(value, str):
+        return packed(param.flag, value)
     if param.secret and value == "-":
         return sys.stdin.readline().rstrip("\n")
     if (
@@ -289,6 +292,8 @@ def _epilog(verb: Verb) -> str:
     lines = [f"  {line}\n      {note}" for line, note in verb.examples]
     if any(param.secret for param in verb.params):
         lines.append("  A secret given as - is read from standard input.")
+    if any(param.folder for param in verb.params):
+        lines.append("  A folder is sent as it is; links in it are refused.")
     if any(param.content for param in verb.params):
         lines.append("  A long text can be given as @FILE, or as - from standard input.")
     return "Examples:\n" + "\n".join(lines) if lines else ""

@@ -115,7 +115,7 @@ def admit(connection: Connection, view: View, call: Call) -> Admission:
     if reason is not None:
         return Admission(decision, view, lent, None, reason)
     if decision.verdict == "deny":
-        return Admission(decision, view, lent, None, _refusal(command, decision))
+        return Admission(decision, view, lent, None, _refusal(command, decision, lent))
     if decision.verdict == "allow":
         return Admission(decision, view, lent, None)
     gate = gates.lookup(
@@ -220,8 +220,15 @@ def _confirmed(asked: Ask) -> Ask:
     )
 
 
-def _refusal(command: Command, decision: Decision) -> PermissionDenied:
+def _refusal(command: Command, decision: Decision, lent: Sequence[Grant]) -> PermissionDenied:
     name = command.name
+    narrowed = next((by for grant in lent if (by := grant.narrowed_by(name))), "")
+    if "floor.grant" in decision.policies and narrowed:
+        return PermissionDenied(
+            f"The skill {narrowed!r}, which this run uses, leaves it no `{name}`.",
+            code="skill_narrowed",
+            hint=f"`hub skill show {narrowed}` lists what it leaves.",
+        )
     if "floor.scope" in decision.policies:
         return PermissionDenied(
             f"`{name}` needs a key with the scope `{command.permission}`.",

@@ -7,6 +7,7 @@ commits last. Verbs never commit, never sleep and never call out: long work is a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ class Context:
     """The inverse, if the verb named one: `{"command": …, "arguments": {…}}`."""
     undoes: str | None = None
     """The audit row that this command takes back."""
+    narrows: tuple[str, tuple[str, ...]] | None = None
+    """By what, and to which commands, the caller's grant is narrowed once this answer is told."""
     _view: View | None = None
     _open: dict[Name, Connection] = field(default_factory=dict[Name, Connection])
 
@@ -79,6 +82,10 @@ class Context:
     def inverse(self, command: str, **arguments: Any) -> None:
         """Name the command that takes this one back; it must be the `undo` of the declaration."""
         self.undo = {"command": command, "arguments": arguments}
+
+    def narrow(self, by: str, commands: Sequence[str]) -> None:
+        """From this answer on, an agent's grant covers no command outside these (names, patterns)."""
+        self.narrows = (by, tuple(commands))
 
     def adopt(self, name: Name, connection: Connection) -> None:
         """Use the transaction that the door has opened for the command's effect."""

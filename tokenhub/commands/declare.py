@@ -46,6 +46,9 @@ Permission = Literal["", "admin", "inference", "read", "usage:read", "keys:write
 Content = Annotated[str, Field(json_schema_extra={"format": "content"})]
 """A long text; on the command line `@FILE` reads it from a file and `-` from standard input."""
 
+Folder = Annotated[str, Field(json_schema_extra={"format": "folder"})]
+"""A zip of a folder in base64; on the command line the path of the folder or of a zip."""
+
 Secret = Annotated[str, Field(json_schema_extra={"format": "password"})]
 """A field that is shown or sent once: kept out of audit rows, stored answers, dry runs and logs."""
 

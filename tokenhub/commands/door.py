@@ -129,6 +129,8 @@ def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
             spend(connection, call, admission.lent)
             if call.command.trust == "untrusted":
                 grants.taint(connection, admission.lent, at_ms=call.at_ms)
+            if context.narrows is not None:
+                grants.narrow(connection, admission.lent, *context.narrows)
             if admission.gate is not None:
                 _use(connection, call, admission)
             audit.write(connection, "hub", call.principal, _entry(call, admission, envelope.status))
@@ -196,6 +198,8 @@ def _effect(
     changes.active = True
     result = command.run(context, call.arguments)
     rows = [change.to_dict() for change in changes.collect(written)]
+    if context.narrows is not None and not call.dry_run:
+        grants.narrow(context.hub, admission.lent, *context.narrows)
     safe = without_secrets(result)
     if call.dry_run:
         return Envelope(context.status, safe, dry_run=True, next=context.next, changes=rows)

@@ -24,7 +24,7 @@ forbid (
     principal,
     action in [Action::"gate.approve", Action::"gate.deny", Action::"policy.apply", Action::"agent.create",
                Action::"agent.resume", Action::"key.create", Action::"key.rotate", Action::"login-link.create",
-               Action::"grant.revoke"],
+               Action::"grant.revoke", Action::"skill.allow"],
     resource
 ) when { context.agent };
 

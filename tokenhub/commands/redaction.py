@@ -31,6 +31,11 @@ def is_content(field: FieldInfo) -> bool:
     )
 
 
+def is_folder(field: FieldInfo) -> bool:
+    """True for a field of type `Folder`."""
+    return _marked(field, "folder")
+
+
 def _clean(value: Any, plain: Any) -> Any:
     if isinstance(value, BaseModel):
         return without_secrets(value)

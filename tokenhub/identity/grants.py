@@ -6,7 +6,7 @@ intersection of the whole chain, read anew for each command, so that revoking an
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -72,6 +72,8 @@ class Grant:
     expires_at_ms: int
     revoked_at_ms: int | None
     tainted_at_ms: int | None
+    narrowed: Mapping[str, tuple[str, ...]]
+    """By a skill that it uses -> the commands that are left; each of them must cover a command."""
 
     def live(self, at_ms: int) -> bool:
         """True while it counts."""
@@ -81,7 +83,16 @@ class Grant:
         """True if the command on this resource (empty = the organisation itself) lies within it."""
         if effect not in self.effects or not any(fnmatchcase(command, one) for one in self.commands):
             return False
+        if self.narrowed_by(command):
+            return False
         return self.resources is None or resource in self.resources
+
+    def narrowed_by(self, command: str) -> str:
+        """The skill in use that leaves this command out; empty if none does."""
+        for name, patterns in self.narrowed.items():
+            if not any(fnmatchcase(command, one) for one in patterns):
+                return name
+        return ""
 
 
 def create_agent(connection: Connection, principal: Principal, name: str, *, at_ms: int) -> Agent:
@@ -197,6 +208,20 @@ def taint(connection: Connection, lent: Sequence[Grant], *, at_ms: int) -> None:
         connection.execute(update(grants).where(grants.c.id == lent[0].id).values(tainted_at_ms=at_ms))
 
 
+def narrow(connection: Connection, lent: Sequence[Grant], by: str, commands: Sequence[str]) -> None:
+    """Leave the narrowest grant only these commands (names, patterns) of what it covers; never takes a bound away."""
+    if not lent:
+        return
+    one = grants.c.id == lent[0].id
+    text = connection.execute(select(grants.c.narrowed).where(one).with_for_update()).scalar_one()
+    there: dict[str, list[str]] = json.loads(text) if text else {}
+    for number in range(len(there) + 1):  # another version of a skill bounds beside the first, not instead of it
+        name = f"{by} ({number + 1})" if number else by
+        if there.setdefault(name, list(commands)) == list(commands):
+            break
+    connection.execute(update(grants).where(one).values(narrowed=json.dumps(there)))
+
+
 def stop(connection: Connection, org_id: str, subject: str, *, actor: str, reason: str, at_ms: int) -> bool:
     """Stop an agent (or all): their next command is refused; True if they were not stopped before."""
     values = {"org_id": org_id, "subject": subject, "actor": actor, "reason": reason, "at_ms": at_ms}
@@ -267,4 +292,5 @@ def _grant(row: Row[Any]) -> Grant:
         expires_at_ms=row.expires_at_ms,
         revoked_at_ms=row.revoked_at_ms,
         tainted_at_ms=row.tainted_at_ms,
+        narrowed={name: tuple(some) for name, some in json.loads(row.narrowed or "{}").items()},
     )

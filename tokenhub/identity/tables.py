@@ -174,6 +174,7 @@ grants = Table(
     Column("expires_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger),
     Column("tainted_at_ms", BigInteger),  # since then it has read what others wrote
+    Column("narrowed", Text),  # JSON object: skill in use -> the commands that it leaves
     Index("ix_grants_org_id_id", "org_id", "id"),
     Index("ix_grants_parent_id", "parent_id"),
 )
