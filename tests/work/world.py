@@ -235,6 +235,7 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "channel.list": {},
     "channel.show": {"channel": "launch"},
     "commands.describe": {"name": "task.create"},
+    "commands.offer": {"text": "make a task"},
     "commands.search": {"text": "make a task"},
     "department.create": {"name": "north", "parent": "sales", "lead": "ana"},
     "department.join": {"department": "sales", "user": "zoe", "title": "Guest"},

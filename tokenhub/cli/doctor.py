@@ -19,6 +19,7 @@ from typing import Literal
 
 import click
 
+from tokenhub.adapters.sandbox.bubblewrap import Bubblewrap
 from tokenhub.cli import exits
 from tokenhub.cli.call import configure_logging, load_settings
 from tokenhub.config import Settings
@@ -74,7 +75,7 @@ Check = Callable[[Settings], Finding]
 def _checks(*, full: bool) -> Iterator[Check]:
     yield from (_python, _state_folder, _disk, _memory, _port, _database, _engine)
     yield lambda settings: _models(settings, full=full)
-    yield from (_node, _browser)
+    yield from (_sandbox, _node, _browser)
 
 
 def _run(check: Check, settings: Settings) -> Finding:
@@ -206,6 +207,13 @@ def _engine(_settings: Settings) -> Finding:
             "engine", "mend", "llama.cpp (xllamacpp) is missing", "Run `./hub up` once; it installs it."
         )
     return Finding("engine", "ok", f"llama.cpp, xllamacpp {importlib.metadata.version('xllamacpp')}")
+
+
+def _sandbox(_settings: Settings) -> Finding:
+    reason = Bubblewrap().missing()
+    if reason:
+        return Finding("sandbox", "note", "no scripts of skills here", reason)
+    return Finding("sandbox", "ok", "bubblewrap, for scripts of skills")
 
 
 def _node(_settings: Settings) -> Finding:

@@ -47,7 +47,9 @@ def _zip(flag: str, folder: Path) -> bytes:
                 if name in _LEFT_OUT:
                     continue
                 if path.is_symlink() or not path.is_file():
-                    raise click.UsageError(f"{flag}: {path} is a link or no plain file; put a copy in its place.")
+                    raise click.UsageError(
+                        f"{flag}: {path} is a link or no plain file; put a copy in its place."
+                    )
                 count, size = count + 1, size + path.stat().st_size
                 if count > FILES_MAX or size > BYTES_MAX:
                     raise click.UsageError(

@@ -29,10 +29,10 @@ class Param:
     secret: bool
     content: bool
     """A long text: `@FILE` reads it from a file, `-` from standard input."""
-    folder: bool
-    """A zip of a folder: the flag takes the path of either."""
     position: int | None
     """Its place among the positional arguments; None = only a flag."""
+    folder: bool = False
+    """A zip of a folder: the flag takes the path of either."""
 
     @property
     def flag(self) -> str:

@@ -59,8 +59,8 @@ def _param(
         "help": str(prop.get("description", "")),
         "secret": is_secret(declared.arguments.model_fields[name]),
         "content": is_content(declared.arguments.model_fields[name]),
-        "folder": is_folder(declared.arguments.model_fields[name]),
         "position": declared.positional.index(name) if name in declared.positional else None,
+        **({"folder": True} if is_folder(declared.arguments.model_fields[name]) else {}),
     }
 
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 import click
 from click.shell_completion import CompletionItem
 
+from tokenhub.cli.folder import packed
 from tokenhub.cli.forgiving import mend
 from tokenhub.cli.manifest import Param, Verb
-from tokenhub.cli.folder import packed
 from tokenhub.cli.nouns import DEFAULT_VERBS, IMPLIED_VERBS, OWN_VERBS, SUMMARIES
 from tokenhub.cli.suggest import unknown
 

@@ -215,7 +215,9 @@ def narrow(connection: Connection, lent: Sequence[Grant], by: str, commands: Seq
     one = grants.c.id == lent[0].id
     text = connection.execute(select(grants.c.narrowed).where(one).with_for_update()).scalar_one()
     there: dict[str, list[str]] = json.loads(text) if text else {}
-    for number in range(len(there) + 1):  # another version of a skill bounds beside the first, not instead of it
+    for number in range(
+        len(there) + 1
+    ):  # another version of a skill bounds beside the first, not instead of it
         name = f"{by} ({number + 1})" if number else by
         if there.setdefault(name, list(commands)) == list(commands):
             break

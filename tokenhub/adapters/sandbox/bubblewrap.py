@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
 from tokenhub.adapters.sandbox import seccomp
 from tokenhub.adapters.sandbox.pipes import Pipes
-from tokenhub.adapters.sandbox.processes import memory_bytes
+from tokenhub.adapters.sandbox.processes import below, memory_bytes, wait_gone
 from tokenhub.adapters.sandbox.unpack import unpack
 from tokenhub.agents.sandbox import Limits, Outcome, Script
 from tokenhub.kernel.errors import InvalidRequest, Unavailable
@@ -25,6 +26,7 @@ from tokenhub.kernel.errors import InvalidRequest, Unavailable
 NOBODY = 65534
 POLL_S = 0.05
 _PROBE_S = 10.0
+_GONE_S = 5.0
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/work",
@@ -125,7 +127,9 @@ def _watched(
                     pipes.read(POLL_S)
                 stopped = _over(process.pid, pipes, limits, time.monotonic() - began)
         finally:
+            left = below(process.pid)[:1]  # the first process of its namespace: the last one to end
             process.kill()  # all of it dies with its parent
+            wait_gone(left, seconds=_GONE_S)
     stdout, stderr = pipes.taken
     files, notes = ({}, ()) if stopped else unpack(folder / "out", script.inputs, most=limits.work_bytes)
     return Outcome(
@@ -204,15 +208,23 @@ def _places(folder: Path, limits: Limits) -> list[str]:
     ]
 
 
-def _identity() -> dict[str, object]:
+class _Identity(TypedDict, total=False):
+    """Arguments of `subprocess`."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def _identity() -> _Identity:
     """A hub of root's starts it as nobody: root would be above the limit on processes."""
     if os.geteuid() != 0:
-        return {}
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        return _Identity()
+    return _Identity(user=NOBODY, group=NOBODY, extra_groups=[])
 
 
 @contextmanager
-def _folder(script: Script) -> Iterator[Path]:
+def _folder(script: Script) -> Generator[Path]:
     """What the sandbox is shown, readable for it alone; gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="th-run-"))
     try:
@@ -239,7 +251,7 @@ def _put(path: Path, content: bytes, *, mode: int) -> None:
 
 
 @contextmanager
-def _filter() -> Iterator[int]:
+def _filter() -> Generator[int]:
     """The filter on system calls as an open file."""
     with tempfile.TemporaryFile() as handle:
         handle.write(seccomp.program())

@@ -47,6 +47,6 @@ class Pipes:
         for key, _ in self._selector.select(seconds):
             piece = os.read(key.fd, _PIECE)
             if piece:
-                self._kept[key.data].extend(piece)
+                self._kept[int(key.data)].extend(piece)
             else:
                 self._selector.unregister(key.fd)

@@ -87,7 +87,9 @@ def _unzipped(archive: bytes) -> dict[str, bytes]:
                 if len(files) > FILES_MAX:
                     raise BadSkill(f"A skill may have {FILES_MAX} files.")
             for path in files:
-                above = {str(one).casefold() for one in PurePosixPath(unicodedata.normalize("NFC", path)).parents}
+                above = {
+                    str(one).casefold() for one in PurePosixPath(unicodedata.normalize("NFC", path)).parents
+                }
                 if above & taken:
                     raise BadSkill(f"{path!r} in the archive lies below a file.")
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, OverflowError) as error:

@@ -81,7 +81,7 @@ def _split(text: str) -> tuple[str, str]:
 
 def _fields(head: str) -> dict[str, Any]:
     try:
-        _check(yaml.parse(head, Loader=yaml.BaseLoader))
+        _check(cast(Iterator[Any], yaml.parse(head, Loader=yaml.BaseLoader)))  # pyright: ignore[reportUnknownMemberType]
         loaded: object = yaml.load(head, Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 2}" if error.problem_mark else ""

@@ -99,9 +99,7 @@ def finish(connection: Connection, run_id: str, outcome: Outcome, *, at_ms: int)
     if not _end(connection, run_id, values):
         return False
     for path, data in outcome.files.items():
-        connection.execute(
-            insert(skill_run_files).values(run_id=run_id, kind="out", path=path, data=data)
-        )
+        connection.execute(insert(skill_run_files).values(run_id=run_id, kind="out", path=path, data=data))
     return True
 
 

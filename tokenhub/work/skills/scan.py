@@ -124,7 +124,9 @@ def _notes(text: str) -> list[str]:
 def _acting(bundle: Bundle) -> list[str]:
     """Keys by which other programs run something when a skill is installed or used."""
     document = bundle.document
-    keys = [key for key in document.other if key in ("hooks", "install", "command", "mcp-servers", "mcpServers")]
+    keys = [
+        key for key in document.other if key in ("hooks", "install", "command", "mcp-servers", "mcpServers")
+    ]
     for vendor in ("openclaw", "clawdbot", "clawdis"):
         inner = document.metadata.get(vendor)
         if isinstance(inner, dict) and "install" in inner:

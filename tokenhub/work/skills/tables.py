@@ -1,6 +1,16 @@
 """Tables of skills, all in the hub database. Nobody else imports this module."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 from tokenhub.db.metadata import hub_metadata
 

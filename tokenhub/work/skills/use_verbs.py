@@ -67,7 +67,9 @@ class SkillContent(Model):
 class SkillRun(SkillNamed):
     """What to run."""
 
-    script: str = Field(max_length=200, description="Path of the script in the skill, such as `scripts/sum.py`.")
+    script: str = Field(
+        max_length=200, description="Path of the script in the skill, such as `scripts/sum.py`."
+    )
     arguments: list[str] = Field(default=[], max_length=50, description="Its arguments.")
     stdin: Content = Field(default="", max_length=STDIN_MAX, description="Its standard input.")
     files: list[str] = Field(
@@ -94,7 +96,9 @@ class SkillRunStarted(Model):
 class SkillResultArgs(SkillRunNamed):
     """What of it."""
 
-    file: str = Field(default="", max_length=200, description="Path of a file that it left, to get its content.")
+    file: str = Field(
+        default="", max_length=200, description="Path of a file that it left, to get its content."
+    )
 
 
 class SkillOutput(Model):
@@ -153,7 +157,9 @@ def skill_use(ctx: Context, args: SkillNamed) -> SkillWords:
     permission="read",
     summary="Read one file of a skill.",
     positional=("skill", "path"),
-    examples=[Example("hub skill read weekly-report references/format.md", "Text as it is, other bytes in base64")],
+    examples=[
+        Example("hub skill read weekly-report references/format.md", "Text as it is, other bytes in base64")
+    ],
 )
 def skill_read(ctx: Context, args: SkillRead) -> SkillContent:
     """Only of a skill that is allowed; a person may also read one of their own, an administrator any."""
@@ -194,7 +200,10 @@ def skill_read(ctx: Context, args: SkillRead) -> SkillContent:
     positional=("skill", "script", "arguments"),
     examples=[
         Example("hub skill run weekly-report scripts/sum.py 2026", "Then `hub skill result RUN`"),
-        Example("hub skill run weekly-report scripts/sum.py --file tasks.csv", "A file of the drive lies beside it"),
+        Example(
+            "hub skill run weekly-report scripts/sum.py --file tasks.csv",
+            "A file of the drive lies beside it",
+        ),
     ],
 )
 def skill_run(ctx: Context, args: SkillRun) -> SkillRunStarted:

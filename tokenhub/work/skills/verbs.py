@@ -42,7 +42,9 @@ class SkillNamed(Model):
 class SkillListArgs(PageArgs):
     """Which skills."""
 
-    match: str = Field(default="", max_length=200, description="Only those whose name or description has this.")
+    match: str = Field(
+        default="", max_length=200, description="Only those whose name or description has this."
+    )
 
 
 class SkillAllow(SkillNamed):
@@ -116,13 +118,13 @@ def skill_add(ctx: Context, args: SkillAdd) -> SkillView:
     permission="read",
     summary="List skills: what each is for.",
     columns=("name", "state", "description"),
-    examples=[Example("hub skill list", "Those that are allowed; also your own and, for an administrator, all")],
+    examples=[
+        Example("hub skill list", "Those that are allowed; also your own and, for an administrator, all")
+    ],
 )
 def skill_list(ctx: Context, args: SkillListArgs) -> SkillList:
     """By name. An agent is shown those that are allowed; `hub skill use` then gives the words of one."""
-    found = store.list_skills(
-        ctx.hub, ctx.principal, match=args.match, after=args.after, limit=args.limit
-    )
+    found = store.list_skills(ctx.hub, ctx.principal, match=args.match, after=args.after, limit=args.limit)
     shown = page(found, limit=args.limit, key=lambda skill: skill.name)
     return SkillList(items=[brief(skill) for skill in shown.items], next_cursor=shown.next_cursor)
 
@@ -134,7 +136,9 @@ def skill_list(ctx: Context, args: SkillListArgs) -> SkillList:
     permission="read",
     summary="Show a skill, its files, and what to look at before it is allowed.",
     positional=("skill",),
-    examples=[Example("hub skill show weekly-report", "Scripts, addresses, hidden characters, commands asked for")],
+    examples=[
+        Example("hub skill show weekly-report", "Scripts, addresses, hidden characters, commands asked for")
+    ],
 )
 def skill_show(ctx: Context, args: SkillNamed) -> SkillView:
     """The report is made by reading; nothing is run."""
@@ -150,7 +154,9 @@ def skill_show(ctx: Context, args: SkillNamed) -> SkillView:
     permission="admin",
     summary="Let agents of the organisation work by a skill, exactly as it is.",
     positional=("skill",),
-    examples=[Example("hub skill allow weekly-report --digest 0f3a9c51e2b7", "Of the bytes that you looked at")],
+    examples=[
+        Example("hub skill allow weekly-report --digest 0f3a9c51e2b7", "Of the bytes that you looked at")
+    ],
 )
 def skill_allow(ctx: Context, args: SkillAllow) -> SkillView:
     """By an administrator. If a byte changes afterwards, it is refused until it is allowed again."""
