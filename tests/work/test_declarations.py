@@ -22,7 +22,12 @@ def test_whatever_answers_others_words_says_so() -> None:
             "department.list",
         ),
         *("doc.create", "doc.comment", "doc.history", "form.list", "grant.list", "key.list", "mcp.tools"),
-        *("skill.list", "skill.show", "skill.use"),  # agents are told only what an administrator allowed
+        *(
+            "skill.list",
+            "skill.read",
+            "skill.show",
+            "skill.use",
+        ),  # agents are told only what an administrator allowed
         "message.edit",
         *(
             "message.recall",
