@@ -144,7 +144,7 @@ def test_a_tainted_run_aims_only_at_what_its_person_named(call: Call, lend: Any)
     for name in ("ana", "bob"):
         _data(call("user.create", {"name": name}))
     team = _data(call("team.create", {"name": "crew"}))
-    agent = lend("team.*", "audit.*", vouched=["ana", "crew"])
+    agent = lend("team.*", "audit.*", vouched=["user:ana", "team:crew"])
     assert call("team.add", {"team": "crew", "user": "bob"}, by=agent).ok, "not tainted yet"
     assert call("audit.list", by=agent).ok, "others' words"
     assert call("team.add", {"team": "crew", "user": "ana"}, by=agent).ok

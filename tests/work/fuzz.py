@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from tests.work import reference
-from tests.work.reference import Lent, Person, Rule, Thing
+from tests.work.reference import Aim, Lent, Person, Rule, Thing
 from tokenhub.bootstrap.commands import registry
 from tokenhub.commands import Envelope
 from tokenhub.commands.admission import Call, GrantEnded, Stopped, admit
@@ -213,7 +213,15 @@ class Fuzz:
             stopped=pick.random() < 0.03,
             tainted=pick.random() < 0.4,
             vouched=set(
-                pick.choice([[], self._ids(person.org, 10), [f"p{n}" for n in range(8)], ["d1", "t1", "p3"]])
+                pick.choice(
+                    [
+                        [],
+                        self._ids(person.org, 10),
+                        [f"user:p{n}" for n in range(8)],
+                        ["department:d1", "team:t1", "user:p3", "task:p1"],
+                        ["d1", "t1", "p3"],
+                    ]
+                )
             ),
             above=above,
         )
@@ -304,23 +312,11 @@ class Fuzz:
         elif isinstance(admission.refusal, GrantEnded):
             got = "ended"
         written = str(raw.get(declared.resource_argument) or "") if declared.resource else ""
-        thing_id, named = self._resolved(person, declared.resource, written)
-        if declared.sinks:
-            named = named | {"declares sinks"}
-        given = [raw[sink] for sink in declared.sinks if raw.get(sink)]
-        sinks = [one for value in given for one in (value if isinstance(value, list) else [value])]
-        aliases = named | ({written} if written else set[str]())
+        thing_id, _ = self._resolved(person, declared.resource, written)
+        sinks = self._aims(person, declared, raw)
         command = (declared.name, declared.effect, declared.permission)
-        wanted = reference.decides(
-            person,
-            scopes,
-            lent,
-            command,
-            thing_id,
-            self._sink_aliases(declared, aliases),
-            sinks,
-            rules[person.org],
-        )
+        own, ours = bool(declared.sinks), rules[person.org]
+        wanted = reference.decides(person, scopes, lent, command, thing_id, own, sinks, ours)
         self.found.cases += 1
         self.found.verdicts[got] = self.found.verdicts.get(got, 0) + 1
         if got != wanted:
@@ -328,14 +324,19 @@ class Fuzz:
                 f"{command} {raw} by {person} {lent}: door {got}, reference {wanted}"
             )
         if lent is not None and got == "allow":
-            alone = reference.decides(
-                person, scopes, None, command, thing_id, named, sinks, rules[person.org]
-            )
+            alone = reference.decides(person, scopes, None, command, thing_id, own, sinks, ours)
             self.found.exceeded += alone == "deny"
 
-    def _sink_aliases(self, declared: Any, named: set[str]) -> set[str]:
-        """Id and name count for each other only where the sink is the thing itself."""
-        return named if declared.resource_argument in declared.sinks else named & {"declares sinks"}
+    def _aims(self, person: Person, declared: Any, raw: dict[str, Any]) -> list[Aim]:
+        """What the sinks' values are, as far as the person sees it."""
+        found: list[Aim] = []
+        for sink in declared.sinks:
+            value = raw.get(sink)
+            kind = declared.kind_of(sink)
+            for one in value if isinstance(value, list) else [value] if value else []:
+                _, names = self._resolved(person, kind, one)
+                found.append(Aim(kind, names, names != {one} or any(t.id == one for t in self.things)))
+        return found
 
     def _resolved(self, person: Person, kind: str, written: str) -> tuple[str, set[str]]:
         """The id of what was written, if the person sees such a thing: (id, {id, name})."""

@@ -78,27 +78,36 @@ class Thing:
     """Ids of the people who see it; of kinds that everyone in the organisation sees, all of them."""
 
 
+@dataclass
+class Aim:
+    """One value of a sink."""
+
+    kind: str
+    names: set[str]
+    """What was written, and the id and the name of what it is."""
+    exists: bool
+
+
 def decides(
     person: Person,
     scopes: set[str],
     lent: Lent | None,
     command: tuple[str, str, str],
     thing_id: str,
-    named: set[str],
-    sinks: list[str],
+    declares_sinks: bool,
+    sinks: list[Aim],
     rules: list[Rule],
 ) -> str:
     """`allow`, `ask`, `deny`, `stopped` or `ended`.
 
-    `command` = (name, effect, permission); `thing_id` = id or what was written; `named` = its aliases; `sinks` = the
-    values of its sinks.
+    `command` = (name, effect, permission); `thing_id` = id or what was written; `sinks` = what was given for its sinks.
     """
     if lent is not None and any(one.stopped for one in lent.chain()):
         return "stopped"
     if lent is not None and any(one.ended for one in lent.chain()):
         return "ended"
     for confirmed in (False, True):
-        if _allowed(person, scopes, lent, command, thing_id, named, sinks, rules, confirmed):
+        if _allowed(person, scopes, lent, command, thing_id, declares_sinks, sinks, rules, confirmed):
             return "ask" if confirmed else "allow"
     return "deny"
 
@@ -109,8 +118,8 @@ def _allowed(
     lent: Lent | None,
     command: tuple[str, str, str],
     thing_id: str,
-    named: set[str],
-    sinks: list[str],
+    declares_sinks: bool,
+    sinks: list[Aim],
     rules: list[Rule],
     confirmed: bool,
 ) -> bool:
@@ -128,10 +137,9 @@ def _allowed(
             if effect == "irreversible":
                 return False
             if effect == "write":
-                given = lent.vouched
-                if not sinks and not _has_sinks(named):
+                if not sinks and not declares_sinks:
                     return False
-                if any(value not in given and not (named & given and value in named) for value in sinks):
+                if not all(_given(aim, lent.vouched) for aim in sinks):
                     return False
     permits = [
         rule
@@ -146,8 +154,15 @@ def _allowed(
     return bool(permits) and not forbids
 
 
-def _has_sinks(named: set[str]) -> bool:
-    return "declares sinks" in named
+def _given(aim: Aim, vouched: set[str]) -> bool:
+    """An entry `kind:name` counts for its kind; an id for itself; a bare name only where nothing is called so."""
+    for entry in vouched:
+        kind, typed, name = entry.partition(":")
+        if typed and kind == aim.kind and name in aim.names:
+            return True
+        if not typed and entry in aim.names and ("_" in entry or not aim.exists):
+            return True
+    return False
 
 
 def _scoped(scopes: set[str], permission: str) -> bool:

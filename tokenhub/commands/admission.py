@@ -6,14 +6,14 @@ policy that was applied a moment ago counts already.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from tokenhub.commands import gates
+from tokenhub.commands import gates, provenance
 from tokenhub.commands.authority import Ask, Decision, View
 from tokenhub.commands.declare import Command
 from tokenhub.commands.gates import Gate
@@ -106,7 +106,7 @@ def admit(connection: Connection, view: View, call: Call) -> Admission:
         raw,
         found,
         lent=lent,
-        vouched=_vouched(command, raw, found, lent),
+        vouched=provenance.vouched(connection, principal, command, raw, found=found, lent=lent),
         dry_run=call.dry_run,
         at_ms=call.at_ms,
     )
@@ -187,23 +187,6 @@ def _halted(connection: Connection, call: Call, lent: Sequence[Grant]) -> Permis
             hint="Its person can make another: `hub grant create`.",
         )
     return None
-
-
-def _vouched(command: Command, raw: Mapping[str, Any], found: Found, lent: Sequence[Grant]) -> bool:
-    """True if every sink's value is, whole, one that the person gave; nothing is matched in part."""
-    if not lent:
-        return True
-    given = lent[0].vouched
-    for sink in command.sinks:
-        value: Any = raw.get(sink)
-        values = cast(list[Any], value) if isinstance(value, list) else [value]
-        aliases: set[str] = {found.id, found.name} if sink == command.resource_argument else set()
-        for one in values:
-            if one in (None, "", False):
-                continue
-            if str(one) not in given and not (aliases - {""}) & given:
-                return False
-    return bool(command.sinks) or command.effect != "write"
 
 
 def _confirmed(asked: Ask) -> Ask:

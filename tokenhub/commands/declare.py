@@ -29,13 +29,14 @@ a model with one list field (`items: list[View]`, and `next_cursor: str | None` 
 """
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tokenhub.commands.context import Context
+from tokenhub.commands.kinds import creates, kind_of
 from tokenhub.db.engine import Name
 
 Effect = Literal["read", "write", "irreversible"]
@@ -106,6 +107,21 @@ class Command:
     """What one call takes from an agent's budget."""
     writes_by: Callable[[Any], Name] | None = None
     """Chooses the database by the arguments, where one command serves both."""
+    sink_kinds: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Kind of what each sink chooses, where its name does not say it."""
+    records: tuple[str, ...] = ()
+    """Kinds of the things that its answer tells of."""
+    makes: bool = False
+    """It makes a new thing, and answers with it."""
+    own: Literal["no", "asked", "yes"] = "no"
+    """Whether it reaches nobody but its person if no sink is given; `asked` = and then a run that has read what others
+    wrote does it only if its person's request speaks of such a thing and says what it is called."""
+
+    def kind_of(self, sink: str) -> str:
+        """The kind of what this argument chooses: `assignee` -> user."""
+        if sink == self.resource_argument and self.resource:
+            return self.resource
+        return self.sink_kinds.get(sink) or kind_of(sink, within=(self.resource or self.noun,))
 
     @property
     def noun(self) -> str:
@@ -145,7 +161,7 @@ def command(
         kind, _, argument = resource.partition(":")
         argument = argument or kind
         named = [*positional, *sinks, *filter(None, [argument])]
-        missing = [field for field in named if field not in arguments.model_fields]
+        missing = [one for one in named if one not in arguments.model_fields]
         if missing or name.count(".") != 1 or name != name.lower():
             raise ValueError(
                 f"command {name!r}: name is noun.verb; positional, sinks and resource are arguments ({missing})"
@@ -172,6 +188,9 @@ def command(
             undo=undo if effect == "write" else "",
             cost=cost,
             writes_by=writes if callable(writes) else None,
+            records=(name.split(".")[0],),
+            makes=effect == "write" and creates(name.split(".")[1]),
+            own="yes" if sinks else "no",
         )
         vars(sys.modules[run.__module__]).setdefault("VERBS", []).append(declared)
         return run

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
-from tokenhub.commands import audit, gates
+from tokenhub.commands import audit, gates, provenance
 from tokenhub.commands.admission import Admission, Call, admit, explain, spend
 from tokenhub.commands.audit import Entry
 from tokenhub.commands.authority import authority_of
@@ -127,8 +127,7 @@ def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
     if admission.lent:
         with runtime.database.write("hub") as connection:
             spend(connection, call, admission.lent)
-            if call.command.trust == "untrusted":
-                grants.taint(connection, admission.lent, at_ms=call.at_ms)
+            _read_by(connection, call, admission, envelope.data)
             if context.narrows is not None:
                 grants.narrow(connection, admission.lent, *context.narrows)
             if admission.gate is not None:
@@ -193,13 +192,13 @@ def _effect(
         spend(context.hub, call, admission.lent)
         if admission.gate is not None:
             _use(context.hub, call, admission)
-        if command.trust == "untrusted":
-            grants.taint(context.hub, admission.lent, at_ms=call.at_ms)
     changes.active = True
     result = command.run(context, call.arguments)
     rows = [change.to_dict() for change in changes.collect(written)]
     if context.narrows is not None and not call.dry_run:
         grants.narrow(context.hub, admission.lent, *context.narrows)
+    if admission.lent and not call.dry_run:
+        _read_by(context.hub, call, admission, result.model_dump(mode="json"))
     safe = without_secrets(result)
     if call.dry_run:
         return Envelope(context.status, safe, dry_run=True, next=context.next, changes=rows)
@@ -224,6 +223,14 @@ def _effect(
             answer=stored,
         )
     return Envelope(context.status, result.model_dump(mode="json"), audit_id=audit_id, next=context.next)
+
+
+def _read_by(connection: Connection, call: Call, admission: Admission, answer: Any) -> None:
+    """Note what an answer does to the run that is told it: whose text it holds, and what it vouches for."""
+    lent = admission.lent
+    if call.command.trust == "untrusted" and provenance.foreign(call.shown, answer, lent=lent):
+        grants.taint(connection, lent, at_ms=call.at_ms)
+    provenance.learn(connection, call.command, call.shown, answer, lent=lent, at_ms=call.at_ms)
 
 
 def _turned_away(connection: Connection, call: Call, admission: Admission) -> Envelope:

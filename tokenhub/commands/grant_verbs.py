@@ -102,6 +102,11 @@ class GrantCreate(Model):
         description="Values that you give yourself (names, ids): after it has read what others wrote, it may aim"
         " only at these without asking.",
     )
+    request: str = Field(
+        default="",
+        max_length=20_000,
+        description="What you ask for, in your own words: it may aim at whom and what you name there.",
+    )
     budget: int | None = Field(
         default=None, ge=0, description="Most that its commands may cost; no bound if left out."
     )
@@ -248,6 +253,8 @@ def grant_create(ctx: Context, args: GrantCreate) -> GrantCreated:
         ends = min(ends, above.expires_at_ms)
         if principal.grant_id is not None and not set(args.vouched) <= above.vouched:
             raise PermissionDenied("Only a person vouches for a value.", param="vouched")
+    if principal.grant_id is not None and args.request:
+        raise PermissionDenied("Only a person says what a person asked for.", param="request")
     made = grants.create_grant(
         ctx.hub,
         agent,
@@ -258,6 +265,7 @@ def grant_create(ctx: Context, args: GrantCreate) -> GrantCreated:
             "effects": args.effects,
             "resources": args.resources,
             "vouched": args.vouched,
+            "request": args.request,
             "cost_max": args.budget,
             "note": args.note,
             "expires_at_ms": ends,

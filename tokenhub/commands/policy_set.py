@@ -32,7 +32,7 @@ forbid (
 forbid (principal, action in Action::"irreversible", resource) when { context.tainted && !context.confirmed };
 
 @id("floor.tainted-sinks")
-forbid (principal, action in Action::"write", resource)
+forbid (principal, action in [Action::"write", Action::"read"], resource)
 when { context.tainted && !context.vouched && !context.confirmed };
 """
 """Forbids only. The key's scope, the agent's grant and the run's taint bound every organisation's own policies."""

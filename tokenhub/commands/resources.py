@@ -52,6 +52,11 @@ def resolve(connection: Connection, principal: Principal, kind: str, named: str)
         return Found(named)
 
 
+def resolvable(kind: str) -> bool:
+    """True if things of this kind can be found by name or id."""
+    return kind in _RESOLVERS
+
+
 def sees(connection: Connection, principal: Principal, kind: str, id: str) -> bool:
     """True if the thing of this id is one that the caller sees, or its kind has no resolver."""
     find = _RESOLVERS.get(kind)

@@ -84,3 +84,18 @@ gates = Table(
     Index("ix_gates_org_id_id", "org_id", "id"),
     Index("ix_gates_actor", "actor", "command", "body_hash"),
 )
+
+origins = Table(
+    "origins",
+    hub_metadata,
+    Column("grant_id", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column(
+        "value", String, nullable=False
+    ),  # an id or an address that the person's words chose, or that was made
+    Column("name", String, nullable=False),  # what the thing is called; empty = the run made it
+    Column("source", String, nullable=False),  # id of the thing that bears the name
+    Column("command", String, nullable=False),  # the lookup
+    Column("at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("grant_id", "kind", "value", "name", "source"),
+)

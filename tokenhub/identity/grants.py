@@ -65,6 +65,8 @@ class Grant:
     """Ids that it is bound to; None = every one."""
     vouched: frozenset[str]
     """Values that the person gave themselves; in a tainted run a write may aim only at these."""
+    request: str
+    """What the person asked for, in their own words; empty if not kept."""
     cost_max: int | None
     cost_used: int
     note: str
@@ -287,6 +289,7 @@ def _grant(row: Row[Any]) -> Grant:
         effects=frozenset(json.loads(row.effects)),
         resources=None if row.resources is None else frozenset(json.loads(row.resources)),
         vouched=frozenset(json.loads(row.vouched)),
+        request=row.request,
         cost_max=row.cost_max,
         cost_used=row.cost_used,
         note=row.note,

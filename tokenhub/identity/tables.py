@@ -167,6 +167,7 @@ grants = Table(
     Column("effects", Text, nullable=False),  # JSON list
     Column("resources", Text),  # JSON list of ids; null = every one
     Column("vouched", Text, nullable=False),  # JSON list of values that the person gave
+    Column("request", Text, nullable=False, server_default=""),  # the person's own words
     Column("cost_max", BigInteger),  # null = without end
     Column("cost_used", BigInteger, nullable=False),
     Column("note", String, nullable=False),
