@@ -45,6 +45,7 @@ async def _main(settings: Settings, on_ready: Callable[[], None]) -> None:
             record_count=parts.record_count,
             handlers=parts.handlers,
             sweeps=parts.sweeps,
+            others=parts.parts,
             stop=stop,
         )
     finally:
@@ -59,6 +60,7 @@ async def run_worker(
     record_count: RecordCount,
     handlers: Mapping[str, Handler],
     sweeps: tuple[Sweep, ...] = (),
+    others: Mapping[str, Part] | None = None,
     stop: asyncio.Event,
 ) -> None:
     """Run engines, jobs and sweeps until `stop`; engines and unfinished jobs are then left in good order."""
@@ -66,6 +68,8 @@ async def run_worker(
     async with asyncio.TaskGroup() as group:
         group.create_task(_keep("engines", engines.run, stop))
         group.create_task(_keep("jobs", lambda halt: run_jobs(database, handlers, stop=halt), stop))
+        for name, part in (others or {}).items():
+            group.create_task(_keep(name, part, stop))
         for sweep in sweeps:
             group.create_task(_keep(sweep.name, _every(sweep), stop))
 

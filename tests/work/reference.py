@@ -22,6 +22,8 @@ NEVER_BY_AGENTS = {
     "key.rotate",
     "login-link.create",
     "grant.revoke",
+    "mcp.add",
+    "mcp.allow",
 }
 
 

@@ -13,6 +13,8 @@ from typing import Any, cast
 
 from sqlalchemy import insert
 
+from tokenhub.agents.mcp import store as outside
+from tokenhub.agents.mcp.types import Seen
 from tokenhub.bootstrap.commands import registry
 from tokenhub.commands import Envelope
 from tokenhub.commands.door import Runtime, execute
@@ -179,6 +181,7 @@ def _things(world: World) -> None:
     assert job.data is not None, job
     ids["job"] = job.data["id"]
     do("admin", "mcp.pin", command="task.show")
+    _outside(world)
     do("admin", "provider.add", name="lab", url="http://127.0.0.1:9/v1", model=["m"])
 
 
@@ -205,6 +208,17 @@ def _skills(world: World) -> None:
     shown = world.do("admin", "skill.add", folder=skill_zip("proposal"))
     world.ids["proposal_digest"] = shown["digest"]
     world.ids["run"] = world.do("admin", "skill.run", skill="sums", script="scripts/sum.py")["id"]
+def _outside(world: World) -> None:
+    """A server that was seen once and is not reached any more, one of its tools allowed, and a call that waits."""
+    made = world.do("admin", "mcp.add", name="lab", target="http://127.0.0.1:9/mcp")
+    world.do("admin", "job.cancel", job=made["job"])
+    org_id = world.people["admin"].org_id
+    schema = {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]}
+    with world.database.write("hub") as connection:
+        server = outside.get_server(connection, org_id, "lab")
+        outside.record(connection, server, [Seen("act", "Do it.", schema, {})], at_ms=1)
+    world.do("admin", "mcp.allow", name="lab")
+    world.ids["call"] = world.do("admin", "mcp.lab.act", to="x")["call"]
 
 
 def _irreversible(world: World, name: str) -> dict[str, str]:
@@ -308,9 +322,19 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "ledger.statement": {},
     "ledger.verify": {},
     "login-link.create": {"user": "ana"},
+    "mcp.add": {"name": "files", "target": "http://127.0.0.1:9/mcp", "token": "tok"},
+    "mcp.allow": {"name": "lab", "effect": "read"},
+    "mcp.calls": {},
+    "mcp.forbid": {"name": "lab", "tool": ["act"]},
+    "mcp.list": {},
     "mcp.pin": {"command": "task.list"},
+    "mcp.refresh": {"name": "lab"},
+    "mcp.remove": {"name": "lab"},
+    "mcp.result": {"call": "{call}"},
+    "mcp.show": {"name": "lab"},
     "mcp.tools": {},
     "mcp.unpin": {"command": "task.show"},
+    "mcp.withdraw": {"call": "{call}"},
     "message.edit": {"message": "{message}", "text": "Hello @ana and all"},
     "message.list": {"channel": "launch"},
     "message.recall": {"message": "{message}"},

@@ -1,8 +1,11 @@
-"""Every kind of background work of models and providers, with its third parties plugged in."""
+"""Every kind of background work of models, providers and outside servers, with its third parties plugged in."""
 
+from tokenhub.adapters.mcp.servers import OutsideServers
 from tokenhub.adapters.providers.openai_models import list_models
 from tokenhub.adapters.sandbox.bubblewrap import Bubblewrap
 from tokenhub.adapters.sources import model_sources
+from tokenhub.agents.mcp.courier import refresh_handler
+from tokenhub.agents.mcp.verbs import REFRESH
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.jobs.types import Handler
@@ -23,5 +26,6 @@ def job_handlers(database: Database, settings: Settings) -> dict[str, Handler]:
         ADD: add_handler(database, settings),
         ADD_AND_DEPLOY: add_and_deploy_handler(database, settings),
         RUN: run_handler(database, Bubblewrap()),
+        REFRESH: refresh_handler(database, OutsideServers(settings.home)),
         TEST_PROVIDER: test_provider_handler(database, probe=list_models),
     }

@@ -2,6 +2,9 @@
 
 from functools import cache
 
+from tokenhub.agents.mcp import call_verbs as mcp_call_verbs
+from tokenhub.agents.mcp import verbs as mcp_verbs
+from tokenhub.agents.mcp.outside import OutsideTools
 from tokenhub.budgets import verbs as budget_verbs
 from tokenhub.clearing import simulation_verbs
 from tokenhub.clearing import verbs as ledger_verbs
@@ -65,4 +68,7 @@ def registry() -> Registry:
         calendar_files,
         skill_verbs,
         skill_use_verbs,
+        mcp_verbs,
+        mcp_call_verbs,
+        sources=(OutsideTools(),),
     )

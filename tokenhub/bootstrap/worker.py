@@ -1,10 +1,13 @@
 """The parts of the worker role: engines, jobs and periodic sweeps."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from tokenhub.adapters.engines.llama_cpp_process import LlamaCppLauncher
 from tokenhub.adapters.handlers import job_handlers
+from tokenhub.adapters.mcp.servers import OutsideServers
+from tokenhub.agents.mcp.courier import run_courier
 from tokenhub.clearing.reconcile import ResidualSweep
 from tokenhub.clearing.recovery import recover_dead_owners
 from tokenhub.config import Settings
@@ -41,6 +44,8 @@ class WorkerParts:
     record_count: RecordCount
     handlers: Mapping[str, Handler]
     sweeps: tuple[Sweep, ...]
+    parts: Mapping[str, Callable[[asyncio.Event], Awaitable[None]]]
+    """Loops of their own, by name, until the event is set."""
 
 
 def worker_parts(settings: Settings, database: Database) -> WorkerParts:
@@ -59,6 +64,9 @@ def worker_parts(settings: Settings, database: Database) -> WorkerParts:
     def end_sessions() -> None:
         with database.write("hub") as connection:
             sweep_sessions(connection, at_ms=now_ms())
+
+    async def carry_calls(stop: asyncio.Event) -> None:
+        await run_courier(database, OutsideServers(settings.home), stop)
 
     residuals = ResidualSweep()
 
@@ -79,4 +87,5 @@ def worker_parts(settings: Settings, database: Database) -> WorkerParts:
             Sweep("prune-windows", PRUNE_EVERY_S, prune_windows),
             Sweep("end-sessions", SESSIONS_EVERY_S, end_sessions),
         ),
+        parts={"mcp-calls": carry_calls},
     )

@@ -22,6 +22,29 @@ def entries(registry: Registry) -> list[dict[str, Any]]:
     return [_entry(declared) for declared in registry]
 
 
+def described(told: dict[str, Any]) -> dict[str, Any]:
+    """The same of a command as `commands.describe` tells it: a tool of an outside server, with flags only."""
+    schema: dict[str, Any] = told["arguments"]
+    required = set(schema.get("required", ()))
+    return {
+        **{name: told[name] for name in ("name", "summary", "description", "effect", "permission")},
+        "params": [
+            {
+                "name": name,
+                **_shape(prop, {}),
+                "required": name in required,
+                "secret": False,
+                "content": False,
+                "position": None,
+            }
+            for name, prop in schema.get("properties", {}).items()
+        ],
+        "columns": [],
+        "secrets": [],
+        "examples": [[one["line"], one["note"]] for one in told["examples"]],
+    }
+
+
 def _entry(declared: Command) -> dict[str, Any]:
     schema = declared.arguments.model_json_schema()
     required = set(schema.get("required", ()))
@@ -45,22 +68,30 @@ def _entry(declared: Command) -> dict[str, Any]:
 def _param(
     declared: Command, name: str, prop: dict[str, Any], definitions: dict[str, Any], *, required: bool
 ) -> dict[str, Any]:
-    shape = _resolve(prop, definitions)
-    many = shape.get("type") == "array"
-    one = _resolve(cast(dict[str, Any], shape.get("items", {})), definitions) if many else shape
-    choices = one.get("enum") or ([one["const"]] if "const" in one else [])
     return {
         "name": name,
-        "kind": _KINDS.get(one.get("type", ""), "json"),
+        **_shape(prop, definitions),
         "required": required,
-        "many": many,
-        "choices": [str(choice) for choice in choices],
-        "default": prop.get("default"),
-        "help": str(prop.get("description", "")),
         "secret": is_secret(declared.arguments.model_fields[name]),
         "content": is_content(declared.arguments.model_fields[name]),
         "position": declared.positional.index(name) if name in declared.positional else None,
         **({"folder": True} if is_folder(declared.arguments.model_fields[name]) else {}),
+    }
+
+
+def _shape(prop: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """What the schema alone says of an argument."""
+    shape = _resolve(prop, definitions)
+    many = shape.get("type") == "array"
+    one = _resolve(cast(dict[str, Any], shape.get("items", {})), definitions) if many else shape
+    choices = one.get("enum") or ([one["const"]] if "const" in one else [])
+    kind: Any = one.get("type", "")
+    return {
+        "kind": _KINDS.get(kind, "json") if isinstance(kind, str) else "json",
+        "many": many,
+        "choices": [str(choice) for choice in choices],
+        "default": prop.get("default"),
+        "help": str(prop.get("description", "")),
     }
 
 

@@ -84,3 +84,6 @@ IMPLIED_VERBS = {"deploy": "create"}
 
 OWN_VERBS = {("mcp", "serve"): ("tokenhub.cli.mcp_serve:serve", "Speak MCP on standard input and output")}
 """Verbs of a declared noun that are the command line's own: where they are, and what help says of them."""
+
+OUTSIDE = "mcp"
+"""The noun whose verbs are also tools of outside servers: `hub mcp SERVER.TOOL`."""

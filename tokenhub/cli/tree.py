@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from tokenhub.cli.folder import packed
 from tokenhub.cli.forgiving import mend
 from tokenhub.cli.manifest import Param, Verb
-from tokenhub.cli.nouns import DEFAULT_VERBS, IMPLIED_VERBS, OWN_VERBS, SUMMARIES
+from tokenhub.cli.nouns import DEFAULT_VERBS, IMPLIED_VERBS, OUTSIDE, OWN_VERBS, SUMMARIES
 from tokenhub.cli.suggest import unknown
 
 _MAGNITUDES = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "b": 1_000_000_000}
@@ -132,6 +132,10 @@ class NounGroup(click.Group):
         name = cmd_name.replace("_", "-").lower()
         verb = self.verbs.get(name)
         own = OWN_VERBS.get((self.name or "", name))
+        if own is None and verb is None and self.name == OUTSIDE and "." in cmd_name:
+            from tokenhub.cli.outside import outside_verb
+
+            verb = outside_verb(f"{OUTSIDE}.{cmd_name}")
         if own is None:
             return VerbCommand(verb) if verb else None
         module, attribute = own[0].split(":")

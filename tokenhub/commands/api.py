@@ -34,14 +34,14 @@ def router_of(registry: Registry) -> APIRouter:
         return {"items": [summarize(declared) for declared in registry]}
 
     @router.get("/{name}", summary="One command with the schemas of its arguments and result")
-    def describe_command(name: str, _caller: Caller) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def describe_command(name: str, caller: Caller, request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """One command with the JSON schemas of its arguments and result."""
-        return describe(registry.get(name))
+        return describe(registry.find_in(state_of(request).database, caller.org_id, name))
 
     for declared in registry:
         router.add_api_route(
             f"/{declared.name}",
-            _endpoint(registry, declared),
+            _endpoint(registry, declared.name),
             methods=["POST"],
             name=declared.name,
             operation_id=declared.name.replace(".", "_").replace("-", "_"),
@@ -51,10 +51,13 @@ def router_of(registry: Registry) -> APIRouter:
             openapi_extra=_openapi(declared),
         )
 
-    @router.post("/{name}", include_in_schema=False)
-    def unknown_command(name: str, _caller: Caller) -> None:  # pyright: ignore[reportUnusedFunction]
-        """A name that no command has: 404, naming the nearest."""
-        registry.get(name)
+    router.add_api_route(
+        "/{name}",
+        _endpoint(registry, ""),
+        methods=["POST"],
+        response_model=None,
+        include_in_schema=False,  # a tool of an outside server, or a name that no command has
+    )
 
     return router
 
@@ -79,7 +82,9 @@ async def _arguments(request: Request) -> dict[str, Any]:
     return cast(dict[str, Any], raw)
 
 
-def _endpoint(registry: Registry, declared: Command) -> Callable[..., JSONResponse]:
+def _endpoint(registry: Registry, named: str) -> Callable[..., JSONResponse]:
+    """Runs the command of this name, or without one that of the path."""
+
     def run(
         request: Request,
         caller: Caller,
@@ -92,7 +97,7 @@ def _endpoint(registry: Registry, declared: Command) -> Callable[..., JSONRespon
             registry,
             Runtime(state.database, state.settings, state.clock),
             caller,
-            declared.name,
+            named or str(request.path_params["name"]),
             raw,
             dry_run=dry_run,
             idempotency_key=idempotency_key,

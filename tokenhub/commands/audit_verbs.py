@@ -254,8 +254,10 @@ def _sees(ctx: Context, row: RowMapping) -> bool:
     if _sees_all(ctx) or row["decision"] is None:
         return True
     kind, id = json.loads(row["decision"])["question"]["resource"]
+    if kind == "Org":
+        return True
     declared = ctx.registry.get(str(row["command"]))
-    return kind == "Org" or sees(ctx.hub, ctx.principal, declared.resource, id)
+    return sees(ctx.hub, ctx.principal, declared.resource, id)
 
 
 def _origins(ctx: Context, row: RowMapping) -> list[RowMapping]:
@@ -278,7 +280,7 @@ def _invert(ctx: Context, inverse: dict[str, Any]) -> str:
 
 def _may(ctx: Context, name: str, arguments: dict[str, Any]) -> None:
     """Whoever takes something back must still be allowed to do it. Raises: PermissionDenied."""
-    declared = ctx.registry.get(name)
+    declared = ctx.command(name)
     named = str(arguments.get(declared.resource_argument) or "")
     found = Found("")
     if declared.resource and named:

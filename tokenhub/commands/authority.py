@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from tokenhub.commands.cedar import Entities, PolicySet, added, entities_of, evaluate, policies_of
 from tokenhub.commands.declare import Command
-from tokenhub.commands.policy_set import DEFAULT, FLOOR
+from tokenhub.commands.policy_set import DEFAULT, FLOOR, OUTSIDE
 from tokenhub.commands.registry import Registry
 from tokenhub.commands.resources import Found
 from tokenhub.db import revision
@@ -119,6 +119,7 @@ class View:
             "app": ask.principal.app,
         }
         question: Json = {
+            **({"outside": ask.command.effect} if ask.command.outside else {}),
             "principal": principal_uid(ask.principal, ask.lent),
             "user": ask.principal.user_id or "",
             "resource": resource_uid(ask.command, ask.resource, ask.principal.org_id),
@@ -141,6 +142,8 @@ class View:
         """Put a question (again): roles and groups are today's, everything else is as it was."""
         kind, id = question["principal"]
         entities = self._entities(connection, org_id, kind, id, question["user"])
+        if "outside" in question:
+            entities = added(entities, [_outside_entity(command, question["outside"])])
         flags = question["flags"]
         # No policy sees the arguments of `policy.apply`: whoever passed the check against a lockout passes again.
         context = {**flags, "args": {} if command == "policy.apply" else plain(arguments)}
@@ -248,13 +251,21 @@ def plain(arguments: Mapping[str, Any]) -> Json:
 
 
 def _action_entities(registry: Registry) -> list[Json]:
-    groups = {command.noun for command in registry} | {"read", "write", "irreversible"}
+    groups = {command.noun for command in registry} | {"read", "write", "irreversible", OUTSIDE}
     entities = [_entity("Action", name) for name in sorted(groups)]
     for command in registry:
         entities.append(
             _entity("Action", command.name, parents=[("Action", command.effect), ("Action", command.noun)])
         )
     return entities
+
+
+def _outside_entity(command: str, effect: str) -> Json:
+    """The action of a tool of an outside server: `mcp.lab.read` is in its effect, `mcp.lab`, `mcp` and `outside`."""
+    noun, server = command.partition(".")[0], command.rpartition(".")[0]
+    return _entity(
+        "Action", command, parents=[("Action", group) for group in (effect, server, noun, OUTSIDE)]
+    )
 
 
 def _describe(connection: Connection, org_id: str, kind: str, id: str, user_id: str) -> list[Json]:

@@ -7,7 +7,7 @@ from pydantic import Field
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, command
 from tokenhub.commands.describe import describe, inlined
-from tokenhub.commands.retrieval import index_of
+from tokenhub.commands.retrieval import index_of, index_with
 from tokenhub.identity.directory import people_named_in
 
 VERBS: list[Command] = []
@@ -152,7 +152,7 @@ def commands_offer(ctx: Context, args: OfferArgs) -> Offered:
 )
 def commands_describe(ctx: Context, args: DescribeArgs) -> Described:
     """What `GET /api/commands/<name>` answers, without the result's schema."""
-    found = describe(ctx.registry.get(args.name.replace(" ", ".")))
+    found = describe(ctx.command(args.name.replace(" ", ".")))
     found["arguments"] = inlined(found["arguments"])
     return Described(**{name: found[name] for name in Described.model_fields})
 
@@ -160,6 +160,9 @@ def commands_describe(ctx: Context, args: DescribeArgs) -> Described:
 def _fitting(ctx: Context, text: str) -> list[tuple[Command, float]]:
     """What the caller's key covers: the best first, or everything by name if nothing is asked."""
     if not text.strip():
-        return [(found, 0.0) for found in ctx.registry if ctx.principal.allows(found.permission)]
-    hits = index_of(ctx.registry).search(text)
+        every = ctx.registry.every(ctx.hub, ctx.principal.org_id)
+        return [(found, 0.0) for found in every if ctx.principal.allows(found.permission)]
+    outside = ctx.registry.besides(ctx.hub, ctx.principal.org_id)
+    index = index_with(ctx.registry, outside) if outside else index_of(ctx.registry)
+    hits = index.search(text)
     return [(found, score) for found, score in hits if ctx.principal.allows(found.permission)]

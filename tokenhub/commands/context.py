@@ -21,6 +21,7 @@ from tokenhub.identity.types import Principal
 
 if TYPE_CHECKING:
     from tokenhub.commands.authority import Authority, View
+    from tokenhub.commands.declare import Command
     from tokenhub.commands.registry import Registry
 
 
@@ -68,6 +69,10 @@ class Context:
     def ledger(self) -> Connection:
         """The transaction on the books."""
         return self._connection("ledger")
+
+    def command(self, name: str) -> Command:
+        """A command that the caller's organisation has. Raises: NotFound."""
+        return self.registry.find(self.hub, self.principal.org_id, name)
 
     def pending(self, *, next: str) -> None:
         """Answer `pending`: the work goes on after the command; `next` is the command that follows it."""

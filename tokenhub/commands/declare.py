@@ -105,6 +105,8 @@ class Command:
     """`rows`, or the inverse command; empty for reads and what is irreversible."""
     cost: int = 1
     """What one call takes from an agent's budget."""
+    outside: bool = False
+    """True = it reaches beyond the hub: in a tainted run it asks unless its person gave every sink, reads too."""
     writes_by: Callable[[Any], Name] | None = None
     """Chooses the database by the arguments, where one command serves both."""
     sink_kinds: Mapping[str, str] = field(default_factory=dict[str, str])

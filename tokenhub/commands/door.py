@@ -76,7 +76,7 @@ def execute(
     """
     progress = _Progress()
     try:
-        command = registry.get(name)
+        command = registry.find_in(runtime.database, principal.org_id, name)
         arguments = parse(command, raw)
         call = Call(
             command,

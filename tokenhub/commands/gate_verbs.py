@@ -145,7 +145,7 @@ def _may_decide(ctx: Context, gate: Gate) -> None:
 
 def _may_do_it(ctx: Context, gate: Gate) -> None:
     """Nobody says yes to what they may not do themselves. Raises: PermissionDenied."""
-    declared = ctx.registry.get(gate.command)
+    declared = ctx.command(gate.command)
     named = str(gate.arguments.get(declared.resource_argument) or "")
     found = Found("")
     if declared.resource and named:

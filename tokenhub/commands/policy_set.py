@@ -4,13 +4,17 @@ Words that a policy can use, besides Cedar's own:
 
     principal   User | Agent | ServiceAccount | Key, `in` their User, Role::"owner|admin|member|viewer", Team::id,
                 Department::id (also those above it), Org::id
-    action      Action::"task.create", `in` Action::"read|write|irreversible" and in its noun, Action::"task"
+    action      Action::"task.create", `in` Action::"read|write|irreversible" and in its noun, Action::"task"; tools of
+                outside servers are also in Action::"outside" and in their server, Action::"mcp.lab"
     resource    the thing by kind and id, Task::"task_01…"; Org::id where a command acts on no single thing
     context     scoped, agent, granted, tainted, vouched, confirmed, dry_run, mine (Bool); app (String);
                 args (the arguments that are texts, whole numbers, yes/no and lists of texts)
 """
 
 from typing import Final
+
+OUTSIDE: Final = "outside"
+"""The group of actions that reach beyond the hub."""
 
 FLOOR: Final = """
 @id("floor.scope")
@@ -25,6 +29,7 @@ forbid (
     action in [Action::"gate.approve", Action::"gate.deny", Action::"policy.apply", Action::"agent.create",
                Action::"agent.resume", Action::"key.create", Action::"key.rotate", Action::"login-link.create",
                Action::"grant.revoke", Action::"skill.allow"],
+               Action::"grant.revoke", Action::"mcp.add", Action::"mcp.allow"],
     resource
 ) when { context.agent };
 
@@ -33,6 +38,10 @@ forbid (principal, action in Action::"irreversible", resource) when { context.ta
 
 @id("floor.tainted-sinks")
 forbid (principal, action in [Action::"write", Action::"read"], resource)
+when { context.tainted && !context.vouched && !context.confirmed };
+
+@id("floor.tainted-outside")
+forbid (principal, action in Action::"outside", resource)
 when { context.tainted && !context.vouched && !context.confirmed };
 """
 """Forbids only. The key's scope, the agent's grant and the run's taint bound every organisation's own policies."""
@@ -55,6 +64,8 @@ SENTENCES: Final = {
     "floor.tainted-irreversible": "`{command}` cannot be taken back, and this run has read what others wrote.",
     "floor.tainted-sinks": "`{command}` aims at something that its person did not name, and this run has read what"
     " others wrote.",
+    "floor.tainted-outside": "`{command}` takes something out of the hub that its person did not name, and this run has"
+    " read what others wrote.",
     "agents-ask-before-irreversible": "`{command}` cannot be taken back, so a person decides.",
 }
 """What a refusal or a question says for the policies above."""

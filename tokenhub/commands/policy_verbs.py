@@ -12,7 +12,7 @@ from tokenhub.commands.admission import explain
 from tokenhub.commands.authority import Ask, Policies, parse
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Content, Example, Model, command
-from tokenhub.commands.policy_set import FLOOR
+from tokenhub.commands.policy_set import FLOOR, OUTSIDE
 from tokenhub.commands.resources import Found, resolve
 from tokenhub.identity import directory, grants, policies
 from tokenhub.identity.directory import User
@@ -131,7 +131,7 @@ def policy_list(ctx: Context, args: NoArgs) -> PolicyList:
 )
 def policy_why(ctx: Context, args: WhyArgs) -> Why:
     """Runs nothing and changes nothing."""
-    declared = ctx.registry.get(args.command)
+    declared = ctx.command(args.command)
     lent = []
     principal = ctx.principal
     if args.grant:
@@ -247,7 +247,9 @@ def _simulate(ctx: Context, under: Policies) -> tuple[int, list[Changed]]:
 def _check(ctx: Context, text: str) -> None:
     """Refuse what would silently never apply. Raises: InvalidRequest."""
     known = {declared.name for declared in ctx.registry} | {declared.noun for declared in ctx.registry}
-    known |= {"read", "write", "irreversible"}
+    every = ctx.registry.besides(ctx.hub, ctx.principal.org_id)
+    known |= {name for declared in every for name in (declared.name, declared.name.rpartition(".")[0])}
+    known |= {"read", "write", "irreversible", OUTSIDE}
     for found in re.finditer(r'Action::"([^"]*)"', text):
         name = found[1]
         if name not in known:

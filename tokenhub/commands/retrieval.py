@@ -73,6 +73,11 @@ def index_of(registry: Registry) -> Index:
     return _index(registry, len(registry))
 
 
+def index_with(registry: Registry, others: Sequence[Command]) -> Index:
+    """The index of a registry and of commands that an organisation has besides."""
+    return _over((*index_of(registry).documents, *((command, _weights(command)) for command in others)))
+
+
 def query_terms(text: str) -> dict[str, float]:
     """Terms of what is asked and how much each counts: quotations count nothing, what follows a colon little."""
     bare, kinds = _without_content(text)
@@ -211,7 +216,10 @@ def _nouns() -> frozenset[str]:
 
 @lru_cache(maxsize=8)
 def _index(registry: Registry, _size: int) -> Index:
-    documents = tuple((command, _weights(command)) for command in registry)
+    return _over(tuple((command, _weights(command)) for command in registry))
+
+
+def _over(documents: tuple[tuple[Command, Mapping[str, float]], ...]) -> Index:
     in_how_many = Counter(term for _, weights in documents for term in weights)
     total = len(documents)
     rarity = {

@@ -1,5 +1,6 @@
 """`hub mcp tools|pin|unpin`: what an MCP client of the hub is shown."""
 
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field
@@ -68,7 +69,7 @@ class Pinned(Model):
 def mcp_tools(ctx: Context, args: NoArgs) -> ToolList:
     """Three tools reach every command, whatever their number; pinned commands come after them."""
     names = [declared.name for declared in ctx.registry if ctx.principal.allows(declared.permission)]
-    return ToolList(items=[*_three(names), *(_tool(ctx.registry.get(name)) for name in _pinned(ctx))])
+    return ToolList(items=[*_three(names), *map(_tool, _pinned(ctx))])
 
 
 @command(
@@ -82,7 +83,7 @@ def mcp_tools(ctx: Context, args: NoArgs) -> ToolList:
 )
 def mcp_pin(ctx: Context, args: Named) -> Pinned:
     """Each costs a client's model some hundred tokens, so pin the few that are used all the time."""
-    found = ctx.registry.get(args.command.replace(" ", "."))
+    found = ctx.command(args.command.replace(" ", "."))
     if len(_pinned(ctx)) >= PINS_MAX:
         raise Conflict(f"{PINS_MAX} commands are pinned; unpin one first.", code="too_many_pins")
     values = {**_mine(ctx), "command": found.name, "created_at_ms": ctx.now_ms}
@@ -114,11 +115,15 @@ def _mine(ctx: Context) -> dict[str, str]:
     return {"org_id": ctx.principal.org_id, "actor": ctx.principal.actor}
 
 
-def _pinned(ctx: Context) -> list[str]:
+def _pinned(ctx: Context) -> list[Command]:
     """Pinned commands that there still are, in alphabetical order."""
     mine = (pins.c.org_id == ctx.principal.org_id) & (pins.c.actor == ctx.principal.actor)
     rows = ctx.hub.execute(select(pins.c.command).where(mine).order_by(pins.c.command).limit(PINS_MAX))
-    return [name for name in rows.scalars() if name in ctx.registry]
+    found: list[Command] = []
+    for name in rows.scalars().all():
+        with suppress(NotFound):
+            found.append(ctx.command(name))
+    return found
 
 
 def _tool(declared: Command) -> Tool:
@@ -134,7 +139,7 @@ def _tool(declared: Command) -> Tool:
         read_only=declared.effect == "read",
         destructive=declared.effect == "irreversible",
         idempotent=declared.effect == "read",
-        open_world=False,
+        open_world=declared.outside,
     )
 
 
