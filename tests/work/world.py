@@ -208,6 +208,8 @@ def _skills(world: World) -> None:
     shown = world.do("admin", "skill.add", folder=skill_zip("proposal"))
     world.ids["proposal_digest"] = shown["digest"]
     world.ids["run"] = world.do("admin", "skill.run", skill="sums", script="scripts/sum.py")["id"]
+
+
 def _outside(world: World) -> None:
     """A server that was seen once and is not reached any more, one of its tools allowed, and a call that waits."""
     made = world.do("admin", "mcp.add", name="lab", target="http://127.0.0.1:9/mcp")
