@@ -68,10 +68,12 @@ def _entry(declared: Command) -> dict[str, Any]:
 def _param(
     declared: Command, name: str, prop: dict[str, Any], definitions: dict[str, Any], *, required: bool
 ) -> dict[str, Any]:
+    shape = _shape(prop, definitions)
     return {
         "name": name,
-        **_shape(prop, definitions),
+        "kind": shape["kind"],
         "required": required,
+        **shape,
         "secret": is_secret(declared.arguments.model_fields[name]),
         "content": is_content(declared.arguments.model_fields[name]),
         "position": declared.positional.index(name) if name in declared.positional else None,

@@ -28,8 +28,7 @@ forbid (
     principal,
     action in [Action::"gate.approve", Action::"gate.deny", Action::"policy.apply", Action::"agent.create",
                Action::"agent.resume", Action::"key.create", Action::"key.rotate", Action::"login-link.create",
-               Action::"grant.revoke", Action::"skill.allow"],
-               Action::"grant.revoke", Action::"mcp.add", Action::"mcp.allow"],
+               Action::"grant.revoke", Action::"skill.allow", Action::"mcp.add", Action::"mcp.allow"],
     resource
 ) when { context.agent };
 
