@@ -31,8 +31,8 @@ from tokenhub.metering.types import UsageEvent
 BATCH_S = 0.04
 """How long captured requests are gathered before they are settled."""
 BUSY_BATCH_S = 0.2
-BUSY_EVENTS = 40
-"""The same while a batch has at least this many: a batch costs about a millisecond whatever its size."""
+BUSY_PER_S = 60
+"""The same while at least this many come in a second: a batch costs about a millisecond whatever its size."""
 BATCH_EVENTS = 2000
 RECALL_POLL_S = 0.075
 IDLE_WAIT_S = 1.0
@@ -90,6 +90,7 @@ class Teller:
         self._again = False
         self._serial = 1
         self._batch_s = BATCH_S
+        self._settled_at = 0.0
         self._retry_at = 0.0
         self._owners = 1
         self._counted_at = 0.0
@@ -266,7 +267,9 @@ class Teller:
                     again=again,
                 )
         self._serial += 1
-        self._batch_s = BUSY_BATCH_S if len(self._batch) >= BUSY_EVENTS else BATCH_S
+        since, self._settled_at = self._settled_at, time.monotonic()
+        busy = len(self._batch) > 1 and len(self._batch) >= BUSY_PER_S * (self._settled_at - since)
+        self._batch_s = BUSY_BATCH_S if busy else BATCH_S
         self._again = False
         self.failing_since = None
         self.settled += len(self._batch)

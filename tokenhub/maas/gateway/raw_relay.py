@@ -24,6 +24,19 @@ _FINISH = re.compile(rb'"finish_reason": ?"([a-z_]{1,32})"')
 _decode = msgspec.json.Decoder().decode
 
 
+def _start_of(size: int) -> bytes:
+    """How a block of `size` bytes begins that is one whole chunk."""
+    for digits in range(1, 9):
+        start = b"%x\r\n" % max(size - digits - 4, 0)
+        if len(start) == digits + 2:
+            return start
+    return b"-"  # no chunk has this size
+
+
+_STARTS_SIZES = 2048
+_STARTS = tuple(map(_start_of, range(_STARTS_SIZES)))
+
+
 class RawRelay:
     """Consumes one upstream stream, feeds one client.
 
@@ -86,8 +99,8 @@ class RawRelay:
         transport = self._transport
         if transport is None or not data.endswith(b"}\n\n\r\n"):
             return False
-        end = data.find(b"\r\n", 1, 10)
-        if data[:end] != b"%x" % (len(data) - end - 4):
+        size = len(data)
+        if not data.startswith(_STARTS[size] if size < _STARTS_SIZES else _start_of(size)):
             return False
         if b'"usage":{' in data or b'"usage": {' in data:
             return False

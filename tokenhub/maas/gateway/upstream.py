@@ -90,12 +90,14 @@ class UpstreamConnection(asyncio.Protocol):
         "origin",
         "reused",
         "throttle",
+        "timers",
         "transport",
         "turn",
     )
 
     def __init__(self, origin: "Origin") -> None:
         self.origin = origin
+        self.timers = origin.pool.timers
         self.transport: asyncio.Transport | None = None
         self.closed = False
         self.reused = False
@@ -204,7 +206,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Connected."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-        self.origin.pool.timers.watch(self)
+        self.timers.watch(self)
 
     def pause_writing(self) -> None:
         """The upstream does not take more."""
@@ -220,7 +222,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Closed by the upstream, by an error, or by us."""
         self._begin()
         self.closed = True
-        self.origin.pool.timers.forget(self)
+        self.timers.forget(self)
         self.origin.forget(self)
         consumer, self._consumer, self._on_block = self._consumer, None, None
         if consumer is None:
@@ -249,13 +251,13 @@ class UpstreamConnection(asyncio.Protocol):
         """Bytes of an answer."""
         block = self._on_block
         if block is not None and not self._left and not self._buffer and block(data):
-            self.deadline = self.origin.pool.timers.now + self._idle_s
+            self.deadline = self.timers.now + self._idle_s
             return
         if self._consumer is None:
             self.abort()  # nobody asked: an answer out of turn
             return
         self._touched = True
-        self.deadline = self.origin.pool.timers.now + self._idle_s
+        self.deadline = self.timers.now + self._idle_s
         if self._on_whole is None:
             self._parse(data)
         elif self._fresh:
@@ -458,7 +460,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
 
     def _arm(self, seconds: float) -> None:
-        self.deadline = self.origin.pool.timers.now + seconds
+        self.deadline = self.timers.now + seconds
 
 
 class _Malformed(Exception):
