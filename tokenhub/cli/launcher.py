@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tokenhub.cli import zygote
+from tokenhub.cli import lean, zygote
 from tokenhub.cli.zygote import Message, Start
 
 BACKOFF_S_MAX = 5.0
@@ -219,7 +219,7 @@ class NewProcessLauncher:
 def _popen(arguments: Sequence[str], *, log: int, keep: Sequence[int]) -> int:
     """A new `hub <arguments>` in a session of its own: the terminal's Ctrl-C reaches the supervisor alone."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tokenhub.cli.main", *arguments],
+        [*lean.python(lean="gateway" in arguments), "-m", "tokenhub.cli.main", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from tokenhub.cli import lean
 from tokenhub.cli.zygote import Message, Word, run_zygote, say
 from tokenhub.config import Settings, load_settings
 from tokenhub.kernel.errors import HubError
@@ -31,6 +32,11 @@ class Supervised:
         self.listener = None if listen_fd is None else socket.socket(fileno=listen_fd)
         self._control = None if control_fd is None else socket.socket(fileno=control_fd)
         self._name = name
+
+    @property
+    def present(self) -> bool:
+        """There is one."""
+        return self.listener is not None or self._control is not None
 
     def ready(self) -> None:
         """It serves."""
@@ -75,6 +81,10 @@ def serve() -> None:
 @_supervised
 def gateway(supervised: Supervised, index: int) -> None:
     """Runs until SIGTERM, then drains."""
+    if not supervised.present and not lean.is_lean():
+        command = lean.python(lean=True)
+        if len(command) > 1:
+            os.execv(command[0], [*command, "-m", "tokenhub.cli.main", *sys.argv[1:]])
     _lighten(gateway=True)
     from tokenhub.bootstrap.gateway import run_gateway
 
