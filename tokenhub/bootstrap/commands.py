@@ -5,6 +5,8 @@ from functools import cache
 from tokenhub.agents.mcp import call_verbs as mcp_call_verbs
 from tokenhub.agents.mcp import verbs as mcp_verbs
 from tokenhub.agents.mcp.outside import OutsideTools
+from tokenhub.agents import schedule_verbs
+from tokenhub.agents import verbs as run_verbs
 from tokenhub.budgets import verbs as budget_verbs
 from tokenhub.clearing import simulation_verbs
 from tokenhub.clearing import verbs as ledger_verbs
@@ -43,6 +45,8 @@ def registry() -> Registry:
     return Registry(
         identity_verbs,
         pin_verbs,
+        run_verbs,
+        schedule_verbs,
         budget_verbs,
         usage_verbs,
         ledger_verbs,

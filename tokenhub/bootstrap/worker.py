@@ -1,15 +1,24 @@
 """The parts of the worker role: engines, jobs and periodic sweeps."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
 from tokenhub.adapters.engines.llama_cpp_process import LlamaCppLauncher
 from tokenhub.adapters.handlers import job_handlers
 from tokenhub.adapters.mcp.servers import OutsideServers
+from tokenhub.agents.dispatch import Dispatcher, Engine
+from tokenhub.agents.loop import Loop
 from tokenhub.agents.mcp.courier import run_courier
+from tokenhub.agents.model import Gateway, Secrets
+from tokenhub.bootstrap.app import gateway_url_of
+from tokenhub.bootstrap.commands import registry
 from tokenhub.clearing.reconcile import ResidualSweep
 from tokenhub.clearing.recovery import recover_dead_owners
+from tokenhub.commands.door import Runtime
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.identity.sweep import sweep as sweep_sessions
@@ -68,6 +77,8 @@ def worker_parts(settings: Settings, database: Database) -> WorkerParts:
     async def carry_calls(stop: asyncio.Event) -> None:
         await run_courier(database, OutsideServers(settings.home), stop)
 
+    halt = threading.Event()
+    dispatcher = Dispatcher(database, lambda: _engine(settings, database, halt), halt)
     residuals = ResidualSweep()
 
     def book_residuals() -> None:
@@ -87,5 +98,14 @@ def worker_parts(settings: Settings, database: Database) -> WorkerParts:
             Sweep("prune-windows", PRUNE_EVERY_S, prune_windows),
             Sweep("end-sessions", SESSIONS_EVERY_S, end_sessions),
         ),
-        parts={"mcp-calls": carry_calls},
+        parts={"mcp-calls": carry_calls, "agents": dispatcher.run},
     )
+
+
+def _engine(settings: Settings, database: Database, halt: threading.Event) -> Engine:
+    """What carries runs; loaded when the first one is there, because it is large."""
+    worker = f"{os.uname().nodename}:{settings.home}"  # the same in its next life, which takes up its runs
+    gateway = Gateway(gateway_url_of(settings), Secrets(database))
+    loop = Loop(registry(), Runtime(database, settings), gateway, worker, halt)
+    durable = import_module("tokenhub.adapters.durable")
+    return durable.DurableEngine(settings, loop.advance, worker=worker)

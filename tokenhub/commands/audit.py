@@ -149,6 +149,22 @@ def export(
     return [dict(row) for row in connection.execute(query.limit(limit)).mappings()]
 
 
+def heads(connection: Connection) -> dict[str, int]:
+    """Number of the last row of each organisation's chain of the hub's objects."""
+    head = audit_head["hub"]
+    return {row[0]: row[1] for row in connection.execute(select(head.c.org_id, head.c.seq))}
+
+
+def done_since(connection: Connection, org_id: str, *, after_seq: int, limit: int) -> list[RowMapping]:
+    """What was done to the hub's objects, in order: number, id, instant, actor, grant, command, outcome, arguments."""
+    table = audit["hub"]
+    names = ("seq", "id", "at_ms", "actor", "grant_id", "command", "effect", "outcome", "arguments")
+    query = select(*(table.c[name] for name in names)).where(
+        table.c.org_id == org_id, table.c.seq > after_seq
+    )
+    return list(connection.execute(query.order_by(table.c.seq).limit(limit)).mappings())
+
+
 def find(connection: Connection, name: Name, org_id: str, audit_id: str) -> RowMapping | None:
     """One row of the organisation."""
     table = audit[name]

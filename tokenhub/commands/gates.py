@@ -124,6 +124,12 @@ def find(connection: Connection, principal: Principal, gate_id: str) -> Gate:
     return _gate(row)
 
 
+def is_open(connection: Connection, gate_id: str) -> bool:
+    """True for a question that nobody has answered; nobody can before this transaction ends."""
+    query = select(gates.c.state).where(gates.c.id == gate_id).with_for_update()
+    return connection.execute(query).scalar_one_or_none() == "open"
+
+
 def listing(
     connection: Connection, principal: Principal, *, state: str, after: str | None, limit: int
 ) -> list[Gate]:

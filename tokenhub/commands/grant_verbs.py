@@ -42,7 +42,7 @@ class AgentNamed(Model):
 class AgentStop(Model):
     """Which agents."""
 
-    agent: str = Field(default="", description="Name or id of the agent; empty with `all`.")
+    agent: str = Field(default="", description="Name or id of the agent, or id of a run; empty with `all`.")
     all: bool = Field(default=False, description="Every agent of the organisation (administrators).")
     reason: str = Field(default="", max_length=200, description="Why; the agent is told.")
 
@@ -50,7 +50,7 @@ class AgentStop(Model):
 class AgentStopped(Model):
     """What is stopped or goes on."""
 
-    subject: str = Field(description="The agent's id, or `agents` for every one.")
+    subject: str = Field(description="The agent's or run's id, or `agents` for every one.")
     stopped: bool
 
 
@@ -179,6 +179,7 @@ def agent_list(ctx: Context, args: PageArgs) -> AgentList:
     positional=("agent",),
     examples=[
         Example("hub agent stop helper --reason 'wrong list'", "Its next command is refused"),
+        Example("hub agent stop run_01…", "One run and those that it started"),
         Example("hub agent stop --all", "Every agent of the organisation"),
     ],
 )
@@ -210,7 +211,7 @@ def agent_stop(ctx: Context, args: AgentStop) -> AgentStopped:
     examples=[Example("hub agent resume helper", "Its grants count again, if they have not ended")],
 )
 def agent_resume(ctx: Context, args: AgentStop) -> AgentStopped:
-    """Harmless if it was not stopped. A stop of all ends with --all."""
+    """Harmless if it was not stopped. A stop of all ends with --all, one of a run with the run's id."""
     subject = _subject(ctx, args)
     grants.resume(ctx.hub, ctx.principal.org_id, subject)
     return AgentStopped(subject=subject, stopped=False)
@@ -333,6 +334,8 @@ def _subject(ctx: Context, args: AgentStop) -> str:
         return grants.EVERYONE
     if not args.agent:
         raise InvalidRequest("Name an agent, or say `all`.", param="agent")
+    if args.agent.startswith("run_"):  # a run is a grant
+        return grants.find_grant(ctx.hub, ctx.principal, args.agent).id
     return grants.find_agent(ctx.hub, ctx.principal, args.agent).id
 
 

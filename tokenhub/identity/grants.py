@@ -132,9 +132,11 @@ def find_agent(connection: Connection, principal: Principal, named: str) -> Agen
     return _agent(rows[0])
 
 
-def create_grant(connection: Connection, agent: Agent, values: dict[str, Any], *, at_ms: int) -> Grant:
-    """Insert a grant; `values` are the fields of `Grant` that its maker chooses."""
-    grant_id = new_id("grant")
+def create_grant(
+    connection: Connection, agent: Agent, values: dict[str, Any], *, at_ms: int, prefix: str = "grant"
+) -> Grant:
+    """Insert a grant; `values` are the fields of `Grant` that its maker chooses. A run's has the prefix `run`."""
+    grant_id = new_id(prefix)
     shown = {name: json.dumps(sorted(values[name])) for name in ("commands", "effects", "vouched")}
     resources = values["resources"]
     connection.execute(

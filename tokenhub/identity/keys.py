@@ -24,6 +24,7 @@ from tokenhub.kernel.ids import new_id
 
 __all__ = [
     "KeySpec",
+    "add_secret",
     "authenticate",
     "create_key",
     "delegate",
@@ -117,6 +118,14 @@ def delegate(
     return create_key(connection, spec, at_ms=at_ms)
 
 
+def add_secret(connection: Connection, key_id: str, *, ttl_ms: int, at_ms: int) -> str:
+    """One more secret of a key of the hub's own apps, for a while; the key's id, and so its books, stay the same."""
+    secret = new_secret()
+    _add_secret(connection, key_id, secret, at_ms=at_ms, expires_at_ms=at_ms + ttl_ms)
+    revision.bump(connection)
+    return secret
+
+
 def rotate_key(
     connection: Connection, key_id: str, *, org_id: str, overlap_ms: int, at_ms: int
 ) -> CreatedKey:
@@ -201,10 +210,16 @@ def principal_of(connection: Connection, key_id: str, *, at_ms: int) -> Principa
     return _principal(row, ends=_earliest((row.expires_at_ms, row.parent_expires_at_ms)))
 
 
-def _add_secret(connection: Connection, key_id: str, secret: str, *, at_ms: int) -> None:
+def _add_secret(
+    connection: Connection, key_id: str, secret: str, *, at_ms: int, expires_at_ms: int | None = None
+) -> None:
     connection.execute(
         insert(key_secrets).values(
-            hash=hash_hex(secret), key_id=key_id, prefix=shown_prefix(secret), created_at_ms=at_ms
+            hash=hash_hex(secret),
+            key_id=key_id,
+            prefix=shown_prefix(secret),
+            created_at_ms=at_ms,
+            expires_at_ms=expires_at_ms,
         )
     )
 

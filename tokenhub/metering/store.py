@@ -64,6 +64,22 @@ def get_event(connection: Connection, request_id: str) -> tuple[UsageEvent, str]
     return None if row is None else event_of(row)
 
 
+def used_by_key(connection: Connection, key_id: str, *, since_ms: int) -> list[UsageEvent]:
+    """Every event of a key since an instant, oldest first."""
+    query = select(usage_event).where(usage_event.c.at_ms >= since_ms, usage_event.c.key_id == key_id)
+    return [event_of(row)[0] for row in connection.execute(query.order_by(usage_event.c.at_ms))]
+
+
+def get_events(connection: Connection, request_ids: Iterable[str]) -> dict[str, UsageEvent]:
+    """Those of these requests that are settled."""
+    ids = list(request_ids)
+    found: dict[str, UsageEvent] = {}
+    for start in range(0, len(ids), 500):
+        query = select(usage_event).where(usage_event.c.request_id.in_(ids[start : start + 500]))
+        found |= {event.request_id: event for event, _ in map(event_of, connection.execute(query))}
+    return found
+
+
 def event_of(row: Row[Any]) -> tuple[UsageEvent, str]:
     """A full row of `usage_event` -> (event, transfer id)."""
     fields = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's documented name

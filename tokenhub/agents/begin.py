@@ -1,0 +1,170 @@
+"""How a run begins: a grant within what its starter has, a key that acts within it, a row that waits for a worker."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from tokenhub.agents import runs
+from tokenhub.agents.types import Bounds, Mind, Run
+from tokenhub.identity import grants
+from tokenhub.identity.grants import Agent, Grant
+from tokenhub.identity.keys import KeySpec, insert_key
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.errors import InvalidRequest, PermissionDenied
+
+AGENT = "assistant"
+"""The agent of a run that names none; made at its first run."""
+LIFE_MS = 30 * 24 * 3_600_000
+"""How long a run may wait and work, all in all."""
+VOUCHED_MAX = 500
+_WORD = re.compile(r"[^\s,;:!?()\[\]{}\"“”„«»<>]+")
+_QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]{1,200})[\"”“»]|(?<!\w)'([^']{1,200})'(?!\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is asked for."""
+
+    request: str
+    model: str
+    agent: str = ""
+    grant: str | None = None
+    """A grant that the run lies within."""
+    commands: Sequence[str] = ("*",)
+    effects: Sequence[str] = ("read", "write", "irreversible")
+    vouched: Sequence[str] = ()
+    rules: Sequence[str] = ()
+    mind: Mind = "tools"
+    bounds: Bounds = field(default_factory=Bounds)
+    origin: str = "person"
+    tainted: bool = False
+    """True if others had a part in the request."""
+
+
+def begin(connection: Connection, principal: Principal, spec: Spec, *, at_ms: int) -> Run:
+    """A new run for the caller, queued. An agent's run becomes a child of it, within its grant and its budget.
+
+    Raises: PermissionDenied, InvalidRequest, GrantNotFound, AgentNotFound.
+    """
+    above = _above(connection, principal, spec, at_ms=at_ms)
+    parent = runs.load_run(connection, principal.grant_id) if principal.grant_id else None
+    agent = _agent(connection, principal, spec, above, at_ms=at_ms)
+    vouched = set(above.vouched) if above is not None and principal.grant_id else set(spec.vouched)
+    if principal.grant_id is None and not spec.tainted:
+        vouched |= named_in(spec.request)
+    ends = at_ms + LIFE_MS if above is None else min(at_ms + LIFE_MS, above.expires_at_ms)
+    grant = grants.create_grant(
+        connection,
+        agent,
+        {
+            "org_id": principal.org_id,
+            "parent_id": None if above is None else above.id,
+            "commands": list(spec.commands),
+            "effects": list(spec.effects),
+            "resources": None,
+            "vouched": sorted(vouched)[:VOUCHED_MAX],
+            "cost_max": None,
+            "note": spec.request[:100],
+            "expires_at_ms": ends,
+            "tainted_at_ms": at_ms if spec.tainted else None,
+        },
+        at_ms=at_ms,
+        prefix="run",
+    )
+    tokens = spec.bounds.tokens if parent is None else min(spec.bounds.tokens, parent.tokens_max)
+    runs.insert_run(
+        connection,
+        {
+            "id": grant.id,
+            "org_id": principal.org_id,
+            "user_id": agent.user_id,
+            "agent_id": agent.id,
+            "parent_id": None if parent is None else parent.id,
+            "root_id": grant.id if parent is None else parent.root_id,
+            "key_id": _key(connection, principal, grant, agent, at_ms=at_ms)
+            if parent is None
+            else parent.key_id,
+            "origin": spec.origin if parent is None else "run",
+            "request": spec.request,
+            "rules": [*(parent.rules if parent else ()), *spec.rules],
+            "tools": [],
+            "model": spec.model,
+            "mind": spec.mind,
+            "tokens_max": tokens,
+            "steps_max": spec.bounds.steps,
+            "work_ms_max": spec.bounds.work_ms,
+            "created_at_ms": at_ms,
+        },
+    )
+    made = runs.load_run(connection, grant.id)
+    assert made is not None
+    return made
+
+
+def named_in(request: str) -> set[str]:
+    """What a person names in a request: its words, up to four of them in a row, and what stands in quotes.
+
+    Whole words only, and no bare number: the 13 of "June 13" is nobody's id.
+    """
+    words = [word.strip(".'-") for word in _WORD.findall(request)]
+    found = {" ".join(words[start : start + size]) for size in (1, 2, 3, 4) for start in range(len(words))}
+    found |= {quoted for pair in _QUOTED.findall(request) for quoted in pair}
+    return {one for one in found if len(one) <= 200 and any(character.isalpha() for character in one)}
+
+
+def _above(connection: Connection, principal: Principal, spec: Spec, *, at_ms: int) -> Grant | None:
+    """The grant that the run hangs below."""
+    named = principal.grant_id or spec.grant
+    if named is None:
+        return None
+    if principal.grant_id is not None and spec.grant not in (None, principal.grant_id):
+        raise PermissionDenied("An agent starts runs only within its own grant.", param="grant")
+    above = grants.find_grant(connection, principal, named)
+    if above.user_id != principal.user_id:
+        raise PermissionDenied("That grant is another person's.", param="grant")
+    if not above.live(at_ms) or len(grants.chain(connection, above.id)) >= grants.DEPTH_MAX:
+        raise InvalidRequest("The grant above has ended, or lies too deep.", param="grant")
+    return above
+
+
+def _agent(
+    connection: Connection, principal: Principal, spec: Spec, above: Grant | None, *, at_ms: int
+) -> Agent:
+    if principal.user_id is None:
+        raise PermissionDenied("An agent works for a person; sign in as one.", code="not_a_person")
+    name = spec.agent or (above.agent_id if above is not None else AGENT)
+    try:
+        agent = grants.find_agent(connection, principal, name)
+    except grants.AgentNotFound:
+        if name != AGENT:
+            raise
+        return grants.create_agent(connection, principal, AGENT, at_ms=at_ms)
+    if agent.user_id != principal.user_id:
+        if name != AGENT:
+            raise PermissionDenied("That agent works for another person.", param="agent")
+        return grants.create_agent(connection, principal, AGENT, at_ms=at_ms)
+    return agent
+
+
+def _key(connection: Connection, principal: Principal, grant: Grant, agent: Agent, *, at_ms: int) -> str:
+    """A key that is the person's in books and limits, and acts only within the run's grant."""
+    ends = grant.expires_at_ms
+    if principal.expires_at_ms is not None:
+        ends = min(ends, principal.expires_at_ms)
+    root = principal.parent_key_id or principal.key_id
+    spec = KeySpec(
+        org_id=principal.org_id,
+        name=f"run of {agent.name}",
+        scopes=principal.scopes,
+        user_id=principal.user_id,
+        team_id=principal.team_id,
+        project_id=principal.project_id,
+        models=principal.models,
+        expires_at_ms=ends,
+        app="agent",
+        parent_key_id=None if root == "local" else root,
+        grant_id=grant.id,
+    )
+    return insert_key(connection, spec, at_ms=at_ms)
