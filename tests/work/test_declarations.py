@@ -42,6 +42,7 @@ def test_whatever_answers_others_words_says_so() -> None:
         *(
             "project.list",
             "provider.list",
+            "schedule.list",
             "service-account.list",
             "task.comment",
             "task.create",

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from tokenhub.agents.mcp import store as outside
 from tokenhub.agents.mcp.types import Seen
+from tokenhub.agents.tables import agent_runs
 from tokenhub.bootstrap.commands import registry
 from tokenhub.commands import Envelope
 from tokenhub.commands.door import Runtime, execute
@@ -151,6 +152,7 @@ def _things(world: World) -> None:
         )
         if asked.status == "pending" and asked.data is not None:
             ids[name] = asked.data["gate"]
+    _runs(world)
     ids["task"] = do("admin", "task.create", title="Write the report", assignee="ana")["id"]
     ids["undoable"] = ids["last"]
     ids["done"] = do("admin", "task.create", title="Done already")["id"]
@@ -208,6 +210,19 @@ def _skills(world: World) -> None:
     shown = world.do("admin", "skill.add", folder=skill_zip("proposal"))
     world.ids["proposal_digest"] = shown["digest"]
     world.ids["run"] = world.do("admin", "skill.run", skill="sums", script="scripts/sum.py")["id"]
+def _runs(world: World) -> None:
+    """One that asks, one that has ended, and a schedule."""
+    for name, values in (
+        ("asking", {"state": "waiting", "waits_for": world.ids["gate2"]}),
+        ("ended", {"state": "done", "code": "answered"}),
+    ):
+        made = world.call("admin", "agent.run", request="Make a task", model=MODEL).data
+        assert made is not None
+        world.ids[name] = made["id"]
+        with world.database.write("hub") as connection:
+            connection.execute(update(agent_runs).where(agent_runs.c.id == made["id"]).values(**values))
+    made = world.do("admin", "schedule.create", request="Report", cron="0 9 * * mon", model=MODEL)
+    world.ids["schedule"] = made["id"]
 
 
 def _outside(world: World) -> None:
@@ -228,10 +243,16 @@ def _irreversible(world: World, name: str) -> dict[str, str]:
 
 
 SAMPLES: Mapping[str, dict[str, Any]] = {
+    "agent.approve": {"run": "{asking}", "comment": "fine"},
     "agent.create": {"name": "second"},
+    "agent.deny": {"run": "{asking}"},
     "agent.list": {},
     "agent.resume": {"agent": "helper"},
+    "agent.run": {"request": "Make a task", "model": MODEL, "agent": "helper", "max_tokens": 1000},
+    "agent.runs": {},
+    "agent.show": {"run": "{asking}"},
     "agent.stop": {"agent": "helper", "reason": "enough"},
+    "agent.undo": {"run": "{ended}"},
     "audit.export": {"limit": 5},
     "audit.list": {"limit": 5},
     "audit.show": {"audit": "{undoable}"},
@@ -376,6 +397,9 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "room.create": {"name": "green", "capacity": 6, "place": "third floor"},
     "room.list": {},
     "room.set": {"room": "blue", "capacity": 5},
+    "schedule.create": {"request": "Report", "cron": "@daily", "time_zone": "Europe/Paris", "model": MODEL},
+    "schedule.list": {},
+    "schedule.remove": {"schedule": "{schedule}"},
     "service-account.create": {"name": "second", "team": "crew"},
     "service-account.list": {},
     "skill.add": {"folder": skill_zip("second", head="allowed-tools: Read task.*\n")},

@@ -26,6 +26,7 @@ from tokenhub.commands import gates
 from tokenhub.commands.door import Runtime
 from tokenhub.commands.envelope import Envelope
 from tokenhub.commands.registry import Registry
+from tokenhub.commands.retrieval import index_of
 from tokenhub.identity import grants
 from tokenhub.identity.keys import principal_of
 from tokenhub.identity.types import Principal
@@ -65,14 +66,17 @@ class Loop:
             run = runs.claim(connection, run_id, segment, worker=self.worker, at_ms=self._now())
         if run is None:
             return
+        whole = False
         try:
             _Stretch(self, run).go()
+            whole = True
         except Superseded:
+            whole = True
             log.info("run_superseded", run_id=run_id, segment=segment)
-        except Exception:
-            log.exception("run_crashed", run_id=run_id, segment=segment)
-            with database.write("hub") as connection:
-                runs.crashed(connection, run, at_ms=self._now())
+        finally:
+            if not whole:  # the engine logs why
+                with database.write("hub") as connection:
+                    runs.crashed(connection, run, at_ms=self._now())
 
     def _now(self) -> int:
         return self.runtime.clock.now_ms()
@@ -284,9 +288,9 @@ class _Stretch:
 
     def _pin(self, principal: Principal) -> None:
         """The commands that fit the request best are tools of their own."""
-        asked = json.dumps({"text": self.run.request[:500], "limit": PINNED_MAX})
-        found = invoke(self._loop.registry, self._loop.runtime, principal, "commands.search", asked)
-        names = [str(item["name"]) for item in (found.data or {}).get("items", [])]
+        hits = index_of(self._loop.registry).search(self.run.request[:500])
+        found = [hit.command for hit in hits if principal.allows(hit.command.permission)]
+        names = [command.name for command in found[:PINNED_MAX]]
         with self._database.write("hub") as connection:
             runs.pin(connection, self.run, names)
         self.run = replace(self.run, tools=tuple(names))

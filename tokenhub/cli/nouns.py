@@ -27,13 +27,16 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "work",
         ),
     ),
-    ("Agents and permission", ("agent", "skill", "grant", "gate", "policy", "audit", "commands", "mcp")),
+    (
+        "Agents and permission",
+        ("agent", "skill", "grant", "schedule", "gate", "policy", "audit", "commands", "mcp"),
+    ),
     ("Books", ("usage", "budget", "price", "ledger")),
 )
 """A noun that stands in none of them is shown under `More`."""
 
 SUMMARIES = {
-    "agent": "Programs that act for a person, and the switch that stops them",
+    "agent": "Programs that act for a person: their runs, and the switch that stops them",
     "audit": "What was done, refused and asked; proof and undo",
     "absence": "When you are away, and who decides meanwhile",
     "calendar": "Working hours, and when people and rooms are free together",
@@ -57,6 +60,7 @@ SUMMARIES = {
     "policy": "Who may do what, and why",
     "request": "Approvals: requests and their decisions",
     "skill": "What agents may work by: folders with a SKILL.md that an administrator allowed",
+    "schedule": "Runs of agents that begin by the clock, or after a command of somebody",
     "task": "Tasks",
     "budget": "What may be spent: limits on keys, people, teams, projects, models",
     "deploy": "Models that are being served",
