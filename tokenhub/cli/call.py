@@ -18,6 +18,7 @@ import click
 from tokenhub import config
 from tokenhub.cli.connection import NoAnswer, Remote, Undecided
 from tokenhub.cli.exits import exit_code
+from tokenhub.cli.follow import follow
 from tokenhub.cli.manifest import Verb
 from tokenhub.cli.render import print_envelope
 from tokenhub.config import Settings
@@ -40,7 +41,12 @@ def run_verb(
 ) -> int:
     """Run a declared verb, print its answer, return the exit code."""
     settings = load_settings()
-    envelope = transport(settings).call(verb, arguments, dry_run=dry_run, idempotency_key=idempotency_key)
+    way = transport(settings)
+    envelope = way.call(verb, arguments, dry_run=dry_run, idempotency_key=idempotency_key)
+    if verb.name == "agent.run" and envelope["status"] == "pending" and isinstance(way, RemoteDoor):
+        started = envelope["data"]
+        if not started["detached"] and not dry_run:
+            return follow(way, str(started["id"]), as_json=as_json, currency=settings.currency)
     print_envelope(envelope, verb, as_json=as_json, currency=settings.currency)
     return exit_code(envelope)
 
