@@ -159,7 +159,7 @@ def _kill_all(run: Run, hub: Hub, chance: random.Random, storm: Storm, kills: in
 def _account(hub: Hub, storm: Storm, model: ScriptedAgent) -> dict[str, Any]:
     """Every effect, every reply, every token, after everything has settled."""
     ids = set(storm.started.values())
-    assert wait_for(lambda: hub.serves(), timeout_s=60), hub.last_words()
+    assert wait_for(hub.serves, timeout_s=60), hub.last_words()
     states = Counter(
         f"{row['state']} {row['code']}" for row in hub.rows("hub", "SELECT state, code FROM agent_runs")
     )

@@ -210,10 +210,14 @@ def _skills(world: World) -> None:
     shown = world.do("admin", "skill.add", folder=skill_zip("proposal"))
     world.ids["proposal_digest"] = shown["digest"]
     world.ids["run"] = world.do("admin", "skill.run", skill="sums", script="scripts/sum.py")["id"]
+
+
 def _runs(world: World) -> None:
     """One that asks, one that has ended, and a schedule."""
+    asked = world.call("agent", "key.revoke", key=world.ids["turned"])
+    assert asked.data is not None
     for name, values in (
-        ("asking", {"state": "waiting", "waits_for": world.ids["gate2"]}),
+        ("asking", {"state": "waiting", "waits_for": asked.data["gate"]}),
         ("ended", {"state": "done", "code": "answered"}),
     ):
         made = world.call("admin", "agent.run", request="Make a task", model=MODEL).data

@@ -1,6 +1,5 @@
 """How a run begins: a grant within what its starter has, a key that acts within it, a row that waits for a worker."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,9 +17,6 @@ AGENT = "assistant"
 """The agent of a run that names none; made at its first run."""
 LIFE_MS = 30 * 24 * 3_600_000
 """How long a run may wait and work, all in all."""
-VOUCHED_MAX = 500
-_WORD = re.compile(r"[^\s,;:!?()\[\]{}\"“”„«»<>]+")
-_QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]{1,200})[\"”“»]|(?<!\w)'([^']{1,200})'(?!\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +24,7 @@ class Spec:
     """What is asked for."""
 
     request: str
+    """What the model is asked."""
     model: str
     agent: str = ""
     grant: str | None = None
@@ -39,6 +36,8 @@ class Spec:
     mind: Mind = "tools"
     bounds: Bounds = field(default_factory=Bounds)
     origin: str = "person"
+    said: str = ""
+    """The person's own words in it; empty = all of it."""
     tainted: bool = False
     """True if others had a part in the request."""
 
@@ -51,9 +50,10 @@ def begin(connection: Connection, principal: Principal, spec: Spec, *, at_ms: in
     above = _above(connection, principal, spec, at_ms=at_ms)
     parent = runs.load_run(connection, principal.grant_id) if principal.grant_id else None
     agent = _agent(connection, principal, spec, above, at_ms=at_ms)
-    vouched = set(above.vouched) if above is not None and principal.grant_id else set(spec.vouched)
-    if principal.grant_id is None and not spec.tainted:
-        vouched |= named_in(spec.request)
+    # Only a person's words and values vouch for anything; a child has what its parent has.
+    lent_on = above if above is not None and principal.grant_id else None
+    vouched = spec.vouched if lent_on is None else lent_on.vouched
+    said = spec.said or spec.request
     ends = at_ms + LIFE_MS if above is None else min(at_ms + LIFE_MS, above.expires_at_ms)
     grant = grants.create_grant(
         connection,
@@ -64,7 +64,8 @@ def begin(connection: Connection, principal: Principal, spec: Spec, *, at_ms: in
             "commands": list(spec.commands),
             "effects": list(spec.effects),
             "resources": None,
-            "vouched": sorted(vouched)[:VOUCHED_MAX],
+            "vouched": sorted(vouched),
+            "request": said if lent_on is None else lent_on.request,
             "cost_max": None,
             "note": spec.request[:100],
             "expires_at_ms": ends,
@@ -101,17 +102,6 @@ def begin(connection: Connection, principal: Principal, spec: Spec, *, at_ms: in
     made = runs.load_run(connection, grant.id)
     assert made is not None
     return made
-
-
-def named_in(request: str) -> set[str]:
-    """What a person names in a request: its words, up to four of them in a row, and what stands in quotes.
-
-    Whole words only, and no bare number: the 13 of "June 13" is nobody's id.
-    """
-    words = [word.strip(".'-") for word in _WORD.findall(request)]
-    found = {" ".join(words[start : start + size]) for size in (1, 2, 3, 4) for start in range(len(words))}
-    found |= {quoted for pair in _QUOTED.findall(request) for quoted in pair}
-    return {one for one in found if len(one) <= 200 and any(character.isalpha() for character in one)}
 
 
 def _above(connection: Connection, principal: Principal, spec: Spec, *, at_ms: int) -> Grant | None:

@@ -145,6 +145,7 @@ def _fire(connection: Connection, schedule: Schedule, request: str, *, tainted: 
             mind=scope["mind"],
             bounds=Bounds(tokens=scope["tokens"], steps=scope["steps"]),
             origin=f"schedule:{schedule.id}",
+            said=schedule.request,
             tainted=tainted,
         )
         run = begin(connection, principal, spec, at_ms=at_ms)
