@@ -2,11 +2,11 @@
 
 from functools import cache
 
+from tokenhub.agents import schedule_verbs
+from tokenhub.agents import verbs as run_verbs
 from tokenhub.agents.mcp import call_verbs as mcp_call_verbs
 from tokenhub.agents.mcp import verbs as mcp_verbs
 from tokenhub.agents.mcp.outside import OutsideTools
-from tokenhub.agents import schedule_verbs
-from tokenhub.agents import verbs as run_verbs
 from tokenhub.budgets import verbs as budget_verbs
 from tokenhub.clearing import simulation_verbs
 from tokenhub.clearing import verbs as ledger_verbs
