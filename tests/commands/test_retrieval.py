@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.commands.conftest import Call
 from tokenhub.bootstrap.commands import registry
 from tokenhub.commands import lexicon
 from tokenhub.commands.parsing import parse
@@ -95,13 +94,3 @@ def _runs(texts: Any) -> set[tuple[str, ...]]:
         ):
             found |= {tuple(words[at : at + length]) for at in range(len(words) - length + 1)}
     return found
-
-
-def test_an_offer_has_schemas_and_the_people_named(call: Call) -> None:
-    for name in ("Zoë Kern", "zo", "王芳", "100%"):
-        assert call("user.create", {"name": name}).ok
-    offered = call("commands.offer", {"text": "ask zoë and 王芳 who has a key, 100 times"}).data
-    assert offered is not None
-    assert offered["people"] == ["Zoë Kern", "王芳"]
-    assert offered["items"][0]["arguments"]["type"] == "object" and len(offered["items"]) <= 8
-    assert call("commands.offer", {"text": ""}).error.code == "invalid_argument"

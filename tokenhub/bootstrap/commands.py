@@ -4,6 +4,7 @@ from functools import cache
 
 from tokenhub.agents import schedule_verbs
 from tokenhub.agents import verbs as run_verbs
+from tokenhub.agents.intent import verbs as intent_verbs
 from tokenhub.agents.mcp import call_verbs as mcp_call_verbs
 from tokenhub.agents.mcp import verbs as mcp_verbs
 from tokenhub.agents.mcp.outside import OutsideTools
@@ -64,6 +65,7 @@ def registry() -> Registry:
         forms,
         requests,
         search,
+        intent_verbs,
         people,
         events,
         event_edits,

@@ -17,6 +17,10 @@ PROGRAM = "hub"
 BUILT_IN = {
     "up": ("tokenhub.cli.up:up", "Start the hub on this machine"),
     "serve": ("tokenhub.cli.serve:serve", "Run one process of the hub: gateway, app or worker"),
+    "do": (
+        "tokenhub.cli.do:do",
+        "Say it in your own words; proposes one exact command, asks before it writes",
+    ),
     "chat": ("tokenhub.cli.chat:chat", "Talk to a model; shows tokens and price of each answer"),
     "config": ("tokenhub.cli.settings_view:config", "Settings, and where each value came from"),
     "doctor": ("tokenhub.cli.doctor:doctor", "Check this machine and say what to mend"),

@@ -2,7 +2,7 @@
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("up", "serve", "doctor", "config", "completion", "docs", "version")),
-    ("Use", ("chat", "model", "deploy", "provider")),
+    ("Use", ("do", "chat", "model", "deploy", "provider")),
     ("People and keys", ("key", "login-link", "user", "team", "project", "service-account", "org")),
     (
         "Work",

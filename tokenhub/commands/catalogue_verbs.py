@@ -1,4 +1,4 @@
-"""`hub commands search|describe|offer`: find the command for a task, then learn exactly that one."""
+"""`hub commands search|describe`: find the command for a task, then learn exactly that one."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, command
 from tokenhub.commands.describe import describe, inlined
 from tokenhub.commands.retrieval import index_of, index_with
-from tokenhub.identity.directory import people_named_in
 
 VERBS: list[Command] = []
 
@@ -35,30 +34,6 @@ class SearchResult(Model):
     """The best first."""
 
     items: list[Match]
-
-
-class OfferArgs(Model):
-    """What is wanted."""
-
-    text: str = Field(min_length=1, max_length=2000, description="What you want done, in your own words.")
-    limit: int = Field(default=8, ge=1, le=20, description="Most commands.")
-
-
-class Offer(Model):
-    """A command that may be meant."""
-
-    name: str
-    summary: str
-    effect: str
-    score: float = Field(description="How well it fits; compares within one answer only.")
-    arguments: dict[str, Any] = Field(description="JSON schema.")
-
-
-class Offered(Model):
-    """The best first."""
-
-    items: list[Offer]
-    people: list[str] = Field(description="Names of people of the organisation that the text names.")
 
 
 class DescribeArgs(Model):
@@ -107,36 +82,6 @@ def commands_search(ctx: Context, args: SearchArgs) -> SearchResult:
             )
             for found, _ in _fitting(ctx, args.text)[: args.limit]
         ]
-    )
-
-
-@command(
-    "commands.offer",
-    effect="read",
-    resource="",
-    permission="",
-    cost=0,
-    summary="Offer what a model needs to turn a sentence into one command.",
-    positional=("text",),
-    columns=("name", "effect", "score", "summary"),
-    examples=[Example("hub commands offer 'ana should order paper by friday'", "What `hub do` chooses from")],
-)
-def commands_offer(ctx: Context, args: OfferArgs) -> Offered:
-    """The commands that fit best, with their schemas, and the people whom the sentence names."""
-    return Offered(
-        items=[
-            Offer(
-                name=found.name,
-                summary=found.summary,
-                effect=found.effect,
-                score=round(score, 4),
-                arguments=inlined(found.arguments.model_json_schema()),
-            )
-            for found, score in _fitting(ctx, args.text)[: args.limit]
-        ],
-        people=people_named_in(ctx.hub, ctx.principal.org_id, args.text)
-        if ctx.principal.allows("read")
-        else [],
     )
 
 

@@ -7,7 +7,7 @@ that are not here stand for themselves: a new command needs no entry to be found
 """
 
 NOUNS = """
-task: task, tasks, todo, to-do, to do, chore, assignment, action item, work item, deadline, plate, 任务, 待办, 事项, 事情, 工作项, 活儿
+task: task, tasks, item, items, todo, to-do, to do, chore, assignment, action item, work item, deadline, plate, 任务, 待办, 事项, 事情, 工作项, 活儿
 message: message, messages, msg, dm, chat, note to, write to, tell, text, ping, reply, post, posts, direct talk, direct message, 消息, 私信, 聊天, 聊天记录, 留言给, 告诉, 通知一下, 回复, 发给
 channel: channel, channels, chat room, group chat, room, group, 频道, 群, 群聊, 群组, 聊天室
 doc: doc, docs, document, documents, page, write-up, article, wiki, 文档, 文章, 文稿
@@ -112,7 +112,7 @@ channel.add: people
 message.list: conversation, talk, written, wrote, lately, last, latest, mentions, 记录, 看看
 message.send: let everybody know, everyone know
 task.list: still to do, have to do, outstanding, open, left to do, 手上, 没做
-task.create: ask to, should, has to, needs to, 让, 之前
+task.create: remember, remind, remind me, do not forget, don't forget, 提醒我, 记得, 别忘了, ask to, should, has to, needs to, 让, 之前
 team.add: people, joins
 department.join: people
 department.set: head, heads, boss, led
@@ -144,3 +144,52 @@ work.search: whole workspace, search everything, anywhere
 commands.search: which command
 commands.describe: how to use, arguments
 """
+
+CHOICES = """
+write: write, writing, edit, editing, change, 编辑, 修改
+read: read, reading, look, view, see, 查看, 阅读
+none: none, no longer, not any more, not any longer, nothing, 不再
+denied: denied, refused, forbidden, 被拒
+done: done, finished, completed, complete, 完成, 做完
+dropped: dropped, scrapped, abandoned, 放弃
+approved: approved, accepted, agreed, 已批准, 通过
+rejected: rejected, turned down, declined, 被驳回
+open: open, pending, outstanding, 未决
+user: user, person, people, employee, colleague, 用户, 人
+day: day, daily, 每天, 天, 日
+model: model, 模型
+team: team, teams, 团队
+key: key, api key, 密钥
+project: project, 项目
+money: money, dollars, euros, spending, spend, 钱, 元, 金额
+requests: requests, calls, 次
+concurrency: at once, at the same time, parallel, 并发
+viewer: viewer, read-only, 只读
+admin: admin, administrator, 管理员
+owner: owner, 所有者
+ledger: ledger, books, 账本
+"""
+"""Values of arguments and the words that mean them."""
+
+FIELDS = """
+everyone: everyone, everybody, anyone, whole company, whole firm, all staff, 所有人, 大家, 全员
+open: everyone, everybody, anyone, open for, open to, whole company, whole firm, 所有人, 大家, 公开
+mine: i made, i sent, i filed, my own, mine, my requests, 我提交的, 我的申请, 我发起的
+to_decide: for me, me to, i have to, i need to, do i have, my decision, my yes, 等我, 待我, 要我, 我审批
+all: all agents, every agent, every one of, already read, read ones, 全部智能体, 所有智能体, 包括已读
+soft: only count, count only, without refusing, soft, 只统计
+apps: apps, app keys, 应用
+confirmed: confirmed, 已确认
+priority: priority, urgent, 优先级, 紧急
+version: version, 版本, 版
+hours: hours, 小时
+limit: first, last, at most, 条
+cap: cap, limit, tokens, 上限, 令牌
+input: input, 输入
+output: output, 输出
+title: title, as, retitle, titled, 职务, 标题
+lead: lead, led, head, heads, leads, boss, run by, 负责人, 主管, 领导
+parent: under, below, part of, parent, 上级, 隶属
+by: by, per, each, break down, 按, 每
+"""
+"""Arguments that are given only where a word of theirs is said."""

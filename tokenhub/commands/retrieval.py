@@ -24,6 +24,10 @@ QUOTED = re.compile(
 IDENTIFIER = re.compile(r"(?<![A-Za-z0-9_])([a-z]{2,12})_([0-9A-Z][0-9A-Za-z]{4,40})(?![A-Za-z0-9_])")
 FILE_NAME = re.compile(r"[^\s\"“”「」,，。:：;；]+\.(?:[a-z]{2,5}\d?)(?![A-Za-z0-9.*])")
 COMMAND_NAME = re.compile(r"(?<![\w.])[a-z][a-z-]+\.(?:[a-z][a-z-]+|\*)(?![\w.])")
+_LENGTH = re.compile(
+    r"\b\d+\s*(?:seconds?|minutes?|hours?|days?|weeks?|months?)\b|\d+\s*个?(?:分钟|小时|天|周|月)",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*|[一-鿿]+")
 _ENDING = re.compile(r"(?:(?<=[^aeiou]{2})ing|(?<=..[^aeiou])ed|(?<=..[sxz])es|(?<=..[^su])s)$")
 _STOP_WORDS = """
@@ -33,7 +37,11 @@ not any if then than let s t m
 """
 _STOP = frozenset(_STOP_WORDS.split())
 _WEIGHTS = {"noun": 4.0, "verb": 3.0, "words": 2.5, "summary": 1.5, "arguments": 0.6, "text": 0.4}
-_SATURATION = 1.2
+_SATURATION = 3.0
+_WHOLE_NAME = 2.0
+"""Added where the sentence says both noun and verb of a command."""
+_LOOKING = 1.0
+"""Added to what only reads where the sentence has no verb at all."""
 _PHRASE_MAX = 4
 _AFTER_COLON = 0.25
 
@@ -56,6 +64,7 @@ class Index:
     def search(self, text: str) -> list[Hit]:
         """Every command with a term in common, best first; equal scores in the order of their names."""
         wanted = query_terms(text)
+        verbless = not any(term in _verbs() for term in wanted)
         hits: list[Hit] = []
         for command, weights in self.documents:
             score = 0.0
@@ -64,6 +73,10 @@ class Index:
                 if weight is not None:
                     score += times * self.rarity[term] * weight * (_SATURATION + 1) / (weight + _SATURATION)
             if score > 0:
+                if f"={command.noun}" in wanted and f"={command.verb}" in wanted:
+                    score += _WHOLE_NAME
+                if verbless and command.effect == "read":
+                    score += _LOOKING
                 hits.append(Hit(command, score))
         return sorted(hits, key=lambda hit: (-hit.score, hit.command.name))
 
@@ -191,7 +204,7 @@ def _count(concepts: Sequence[str], found: defaultdict[str, float]) -> None:
 def _without_content(text: str) -> tuple[str, list[str]]:
     """The sentence without quotations, ids and names, and the concepts that those stand for."""
     kinds: list[str] = []
-    bare = QUOTED.sub(" ", text)
+    bare = _LENGTH.sub(" ", QUOTED.sub(" ", text))
     if not _WORD.search(bare.lower()):
         bare = text
     for match in IDENTIFIER.finditer(bare):
@@ -207,6 +220,11 @@ def _without_content(text: str) -> tuple[str, list[str]]:
 def command_names(text: str) -> list[str]:
     """Names and patterns of commands in a text (`doc.share`, `task.*`), in order; a file's name is none."""
     return [found for found in COMMAND_NAME.findall(text) if found.partition(".")[0] in _nouns()]
+
+
+@cache
+def _verbs() -> frozenset[str]:
+    return frozenset(f"={concept}" for concept, _ in _lines(VERBS))
 
 
 @cache
