@@ -38,8 +38,9 @@ audit: audit, audits, audit log, audit row, trail, what was done, log of actions
 policy: policy, policies, rule, rules, permission, permissions, allowed, may do, 策略, 规则, 权限, 允许
 org: organisation, organization, org, company, tenant, 组织, 公司信息, 企业
 commands: command, commands, verb, 命令, 指令
-calendar: calendar, event, events, meeting, meetings, appointment, schedule, 日历, 日程, 会议, 约会
-room: meeting room, rooms, 会议室
+calendar: calendar, working hours, time zone, free time, availability, free together, 日历, 空闲, 工作时间, 时区
+event: event, events, meeting, meetings, appointment, appointments, schedule, agenda, diary, get-together, 日程, 会议, 约会, 开会, 活动
+room: meeting room, meeting rooms, conference room, rooms, 会议室
 report: report, reports, weekly report, daily report, 报告, 周报, 日报, 汇报
 skill: skill, skills, 技能
 run: run, runs, agent run, 运行
@@ -92,6 +93,15 @@ undo: undo, roll back, revert, reverse, mistake, restore, bring back, 撤销, �
 export: export, dump, 导出
 why: why, whether, would be allowed, may, explain, 为什么, 能不能, 是否
 apply: apply, put in force, enact, 应用, 生效
+invite: invite, ask along, bring along, 邀请
+answer: answer, rsvp, come, coming, attend, attending, decline, accept, 参加, 出席, 答复
+free: free, available, availability, 有空, 空闲
+close: close, shut, 关闭
+allow: allow, permit, let agents, 允许, 放行
+use: use, 使用
+result: result, outcome, came of, 结果
+pin: pin, 置顶
+unpin: unpin
 describe: describe, how does, arguments, explain, what arguments, 说明, 怎么用, 参数
 """
 
@@ -112,13 +122,13 @@ channel.add: people
 message.list: conversation, talk, written, wrote, lately, last, latest, mentions, 记录, 看看
 message.send: let everybody know, everyone know
 task.list: still to do, have to do, outstanding, open, left to do, 手上, 没做
-task.create: remember, remind, remind me, do not forget, don't forget, 提醒我, 记得, 别忘了, ask to, should, has to, needs to, 让, 之前
+task.create: remember, remind, remind me, do not forget, don't forget, 提醒我, 记得, 别忘了, ask, before, should, has to, needs to, 让, 之前
 team.add: people, joins
 department.join: people
 department.set: head, heads, boss, led
 department.show: boss, leader, who leads, head
 channel.show: who belongs, who is in, members
-budget.create: per month, per day, a day, a month, each month, each day, 每月, 每天, 设
+budget.create: only, allow only, per month, per day, a day, a month, each month, each day, 每月, 每天, 设
 budget.show: left, remaining, forecast, 剩余, 还剩
 budget.set: raise, lower
 usage.show: break down, by model, by team, by user, per day, per model, 按

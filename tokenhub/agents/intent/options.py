@@ -12,6 +12,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from pydantic import BaseModel
+
 from tokenhub.agents.intent.mentions import Mentions, mentions_of
 from tokenhub.agents.intent.slots import Reading, Slot, read
 from tokenhub.commands.declare import Command
@@ -78,7 +80,7 @@ def options_of(
             reading,
         )
         for place, hit in enumerate(hits)
-        for reading in (read(hit.command.name, _schema(hit.command), mentions),)
+        for reading in (read(hit.command.name, _schema(hit.command.arguments), mentions),)
     ]
     ranked.sort(key=lambda one: (-one[0], one[1]))
     found: list[Option] = []
@@ -129,5 +131,5 @@ def _search(registry: Registry, mentions: Mentions) -> Option:
 
 
 @lru_cache(maxsize=1024)
-def _schema(command: Command) -> Json:
-    return inlined(command.arguments.model_json_schema())
+def _schema(arguments: type[BaseModel]) -> Json:
+    return inlined(arguments.model_json_schema())
