@@ -49,7 +49,7 @@ def do(ctx: click.Context, text: tuple[str, ...], model: str | None, dry_run: bo
     settings = load_settings()
     door, remote = transport(settings), find_remote(settings)
     envelope = door.call(
-        _verb("commands.offer"),
+        load()["commands"]["offer"],
         {"text": sentence, "now": datetime.now().isoformat(timespec="minutes")},
         dry_run=False,
         idempotency_key="",
@@ -82,7 +82,7 @@ def do(ctx: click.Context, text: tuple[str, ...], model: str | None, dry_run: bo
 
 def line_of(option: Json) -> str:
     """The command as one would type it."""
-    verb = _verb(str(option["command"]))
+    verb = _verb(option)
     arguments = cast(Json, option["arguments"])
     words = ["hub", verb.noun, verb.verb]
     placed = sorted(
@@ -93,9 +93,8 @@ def line_of(option: Json) -> str:
             break
         words.append(shlex.quote(str(arguments[param.name])))
         arguments = {name: value for name, value in arguments.items() if name != param.name}
-    for param in verb.params:
-        if param.name in arguments:
-            words += _flags(param.flag, arguments[param.name])
+    for name, value in arguments.items():
+        words += _flags("--" + name.replace("_", "-"), value)
     return " ".join(words)
 
 
@@ -107,12 +106,12 @@ def _flags(flag: str, value: Any) -> list[str]:
     return [flag, shlex.quote(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
 
 
-def _verb(name: str) -> Verb:
+def _verb(option: Json) -> Verb:
+    """The command of an option; one that this program does not know, such as an outside tool, by what the hub says."""
+    name = str(option["command"])
     noun, _, verb = name.partition(".")
     found = load().get(noun, {}).get(verb)
-    if found is None:
-        raise click.UsageError(f"The hub offers {name!r}, which this program does not know; update it.")
-    return found
+    return found or Verb(name, str(option["summary"]), "", str(option["effect"]), "", (), (), (), ())
 
 
 def _choose(text: str, options: list[Json], remote: Remote | None, model: str | None) -> tuple[Json, str]:
@@ -159,7 +158,7 @@ def _perform(
     door: Transport, chosen: Json, proposal: Json, *, dry_run: bool, as_json: bool, currency: str
 ) -> int:
     """Read at once; else try, show, ask, run. Exit code 8 where nobody could be asked."""
-    verb, arguments = _verb(str(chosen["command"])), cast(Json, chosen["arguments"])
+    verb, arguments = _verb(chosen), cast(Json, chosen["arguments"])
     if verb.effect == "read":
         envelope = None if dry_run else door.call(verb, arguments, dry_run=False, idempotency_key="")
         return _finish(envelope, verb, proposal, as_json=as_json, currency=currency)

@@ -57,7 +57,7 @@ comment: comment, remark, note on, say something, annotate, leave a note, note t
 finish: finish, finished, done, complete, completed, tick off, check off, mark as done, through with, 完成, 做完, 做完了, 搞定, 标记完成
 reopen: reopen, open again, back to open, not done after all, undone, 重新打开, 重开, 恢复
 drop: drop, scrap, abandon, cancel the task, forget about, give up, nobody needs, not needed any more, 放弃, 不做了, 作废, 不用做
-send: send, tell, write to, message, dm, post, announce, say to, let know, ping, inform, reply, answer, 发, 发送, 发一条, 发消息, 告诉, 通知, 私信, 回复, 转告
+send: send, ask, tell, write to, message, dm, post, announce, say to, let know, ping, inform, reply, answer, 发, 发送, 发一条, 发消息, 告诉, 通知, 私信, 回复, 转告
 edit: edit, fix, rewrite, correct, retitle, reword, revise, new version, change, rename, 编辑, 改成, 修改, 改写, 更正, 改标题
 recall: recall, unsend, retract, take back, withdraw, 撤回, 收回
 join: join, joins, put in, into the, enter, goes into, 加入, 分到, 进入, 调入

@@ -36,7 +36,7 @@ will do does did by from as so we us our his her their them there have has had w
 not any if then than let s t m
 """
 _STOP = frozenset(_STOP_WORDS.split())
-_WEIGHTS = {"noun": 4.0, "verb": 3.0, "words": 2.5, "summary": 1.5, "arguments": 0.6, "text": 0.4}
+_WEIGHTS = {"noun": 4.0, "verb": 3.0, "words": 3.5, "summary": 1.5, "arguments": 0.6, "text": 0.4}
 _SATURATION = 3.0
 _WHOLE_NAME = 2.0
 """Added where the sentence says both noun and verb of a command."""

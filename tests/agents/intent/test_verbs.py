@@ -17,7 +17,9 @@ def test_an_offer_is_ready_to_run(runtime: Runtime, admin: Principal) -> None:
     for name in ("Zoë Kern", "zo", "王芳", "100%", "a_b"):
         call("user.create", name=name)
     offered = call(
-        "commands.offer", text="ask zoë to sweep by friday, and not zoo or 100 times", now="2026-11-23T09:00"
+        "commands.offer",
+        text="make a task for zoë: sweep, by friday, and not for zoo or 100 times",
+        now="2026-11-23T09:00",
     )
     items = offered["items"]
     assert isinstance(items, list)

@@ -95,7 +95,7 @@ def mentions_of(text: str, *, people: Sequence[str] = (), now: datetime) -> Ment
         distinct=tuple(
             span
             for span in _spans(_DISTINCT, open_text)
-            if not _overlaps(span, [*typed, *paths, *scopes]) and not _common(span.value)
+            if not _overlaps(span, [*typed, *paths, *scopes]) and not is_form(span.value)
         ),
         me=next((Span(match.start(), match.end(), "me") for match in _ME.finditer(open_text)), None),
     )
@@ -164,8 +164,8 @@ def _amount(number: str, unit: str) -> str:
     return number + _FACTORS.get(unit, "")
 
 
-def _common(word: str) -> bool:
-    """A word of the lexicon with a hyphen, such as `to-do`, is no name."""
+def is_form(word: str) -> bool:
+    """True for a word of the lexicon, such as `to-do` or `ask`: it names nothing of its own."""
     return word.lower() in _forms()
 
 

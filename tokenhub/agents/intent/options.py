@@ -20,7 +20,7 @@ from tokenhub.commands.declare import Command
 from tokenhub.commands.describe import inlined
 from tokenhub.commands.parsing import parse
 from tokenhub.commands.registry import Registry
-from tokenhub.commands.retrieval import index_of
+from tokenhub.commands.retrieval import index_of, index_with
 from tokenhub.kernel.errors import InvalidRequest
 
 Json = dict[str, Any]
@@ -63,15 +63,18 @@ def options_of(
     people: Sequence[str] = (),
     now: datetime,
     allows: Callable[[Command], bool] = lambda _: True,
+    others: Sequence[Command] = (),
     margin: float = MARGIN,
 ) -> list[Option]:
     """What may be meant, the best first; at least one, and every one valid.
 
     people: names of the directory that the text may name. now: local time from which `tomorrow` counts.
-    allows: False for commands that the caller may not run at all. If nothing fits, a search of the commands.
+    allows: False for commands that the caller may not run at all. others: commands that the organisation has besides.
+    If nothing fits, a search of the commands.
     """
     mentions = mentions_of(text, people=people, now=now)
-    hits = [hit for hit in index_of(registry).search(text) if allows(hit.command)][:CANDIDATES]
+    index = index_with(registry, others) if others else index_of(registry)
+    hits = [hit for hit in index.search(text) if allows(hit.command)][:CANDIDATES]
     ranked = [
         (
             hit.score / hits[0].score - MISSING * reading.missing - UNUSED * reading.unused,

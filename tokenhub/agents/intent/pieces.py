@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenhub.agents.intent.dates import Span
-from tokenhub.agents.intent.mentions import Mentions, matcher, words_of
+from tokenhub.agents.intent.mentions import Mentions, is_form, matcher, words_of
 
 _HEAD = re.compile(
     r"^[\s,.!?，。！？、:：;；]*(?:(?:that|to|saying|says|say|please|should|must|needs? to|has to|ought to|kindly|and|so|for|"
@@ -74,7 +74,7 @@ class Remains:
             while (tail := _TAIL.search(text[left:right])) is not None and tail.start() < right - left:
                 right = left + tail.start()
             value = text[left:right].strip()
-            if value and not is_plain(value):
+            if value and not is_plain(value) and not is_form(value):
                 found.append(Span(left, right, value))
         return found
 

@@ -17,8 +17,12 @@ from tokenhub.agents.intent.mentions import Mentions, says, words_of
 from tokenhub.agents.intent.pieces import NAMED, Remains, is_word, touches, widened
 
 Json = dict[str, Any]
+_PLAINLY = 2
+"""How much more an unused id or person speaks against a command than another thing that was named."""
 CHOICES_MAX = 6
 """Most values offered for one argument."""
+NAME_MAX = 60
+"""Longest rest of a sentence that may be a name."""
 _COMMENTS = (
     "comment",
     "reason",
@@ -57,7 +61,7 @@ class Reading:
     slots: list[Slot] = field(default_factory=list[Slot])
     used: list[Span] = field(default_factory=list[Span])
     unused: int = 0
-    """Typed mentions that no argument takes."""
+    """Things named that no argument takes; ids and people count twice."""
     missing: int = 0
     """Required arguments without evidence."""
 
@@ -81,16 +85,9 @@ def read(command: str, schema: Mapping[str, Any], mentions: Mentions) -> Reading
             slots[name] = slot
     reading.slots = [slots[name] for name in properties if name in slots]
     reading.missing = sum(slot.required and not slot.evidence for slot in reading.slots)
-    typed = [
-        *mentions.ids,
-        *mentions.people,
-        *mentions.days,
-        *mentions.lengths,
-        *mentions.files,
-        *mentions.quoted,
-    ]
-    typed += [*mentions.commands, *mentions.emails, *mentions.addresses]
-    reading.unused = sum(not any(touches(span, used) for used in reading.used) for span in typed)
+    said = [*mentions.days, *mentions.lengths, *mentions.files, *mentions.quoted, *mentions.commands]
+    said += [*mentions.emails, *mentions.addresses, *(_PLAINLY * (*mentions.ids, *mentions.people))]
+    reading.unused = sum(not any(touches(span, used) for used in reading.used) for span in said)
     return reading
 
 
@@ -265,7 +262,13 @@ class _Seeker:
         quoted = self._remains.free(m.quoted)
         near_quotes = [span for span in quoted if any(span.start == other.start for other in near)]
         looks = self._remains.free([*m.paths, *m.distinct])
-        rest = [s for s in self._remains.leftovers() if len(s.value) <= 60 and not is_word(s.value)]
+        rest = [
+            span
+            for span in self._remains.leftovers()
+            if len(span.value) <= NAME_MAX
+            and not is_word(span.value)
+            and not any(touches(span, person) for person in m.people)
+        ]
         return [*near_quotes, *quoted, *near, *looks, *self._remains.free(m.scopes), *rest]
 
     def _names(self) -> list[Span]:

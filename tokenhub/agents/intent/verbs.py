@@ -62,6 +62,7 @@ def commands_offer(ctx: Context, args: OfferArgs) -> Offered:
         people=people,
         now=_now(args.now, ctx.now_ms),
         allows=lambda declared: me.allows(declared.permission),
+        others=ctx.registry.besides(ctx.hub, me.org_id),
     )
     return Offered(
         items=[
