@@ -39,11 +39,11 @@ policy: policy, policies, rule, rules, permission, permissions, allowed, may do,
 org: organisation, organization, org, company, tenant, 组织, 公司信息, 企业
 commands: command, commands, verb, 命令, 指令
 calendar: calendar, working hours, time zone, free time, availability, free together, 日历, 空闲, 工作时间, 时区
-event: event, events, meeting, meetings, appointment, appointments, schedule, agenda, diary, get-together, 日程, 会议, 约会, 开会, 活动
+event: event, events, meeting, meetings, appointment, appointments, agenda, diary, get-together, 日程, 会议, 约会, 开会, 活动
 room: meeting room, meeting rooms, conference room, rooms, 会议室
 report: report, reports, weekly report, daily report, 报告, 周报, 日报, 汇报
 skill: skill, skills, 技能
-run: run, runs, agent run, 运行
+schedule: schedule, schedules, timetable, by the clock, 定时, 排程
 """
 
 VERBS = """
