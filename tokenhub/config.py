@@ -108,6 +108,17 @@ class Settings:
         8192, "Context of each sequence of an embedded engine, in tokens.", least=256
     )
     engine_threads: int = _setting(0, "Threads of an embedded engine; 0 means one per core.", least=0)
+    outbox_wait_s: float = _setting(
+        20.0,
+        "How long what leaves the hub waits in the outbox, so that `hub outbox unsend` can stop it, in seconds.",
+        least=0,
+        most=86_400,
+    )
+    outbox_private_hosts: str = _setting(
+        "",
+        "Hosts of your own network that hooks may reach, comma-separated names or addresses; every other address"
+        " that is not public (loopback, private, link-local) is refused.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "Least level that is logged.", choices=("debug", "info", "warning", "error")
     )

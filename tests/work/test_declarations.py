@@ -10,6 +10,7 @@ def test_whatever_answers_others_words_says_so() -> None:
         *(
             "calendar.free",
             "event.create",
+            "hook.send",
             "room.list",
         ),  # they answer only what their caller or an administrator wrote, or what the hub itself says
         *(

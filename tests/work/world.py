@@ -20,6 +20,7 @@ from tokenhub.bootstrap.commands import registry
 from tokenhub.commands import Envelope
 from tokenhub.commands.door import Runtime, execute
 from tokenhub.config import Settings
+from tokenhub.db import outbox
 from tokenhub.db.engine import Database
 from tokenhub.identity.first_run import ensure_first_run, local_operator
 from tokenhub.identity.keys import authenticate
@@ -178,6 +179,19 @@ def _things(world: World) -> None:
     ]
     do("admin", "room.create", name="attic", capacity=2)
     _skills(world)
+    do("admin", "hook.create", name="chat", url="https://chat.example.org/in", kinds=["*"], everyone=True)
+    do("admin", "hook.create", name="old", url="https://old.example.org/in")
+    lost = do("admin", "hook.send", hook="chat", text="It may have arrived")["id"]
+    with world.database.write("hub") as connection:
+        found = outbox.listing(connection, outbox.named(lost), states=(), after=None, limit=1)[0]
+        claimed = outbox.claim(connection, runner="carrier", at_ms=found.send_at_ms)
+        assert claimed is not None and claimed.id == lost
+        outbox.finish(
+            connection, claimed, runner="carrier", outcome="unknown", error="cut", at_ms=1, once=True
+        )
+    ids["lost"] = lost
+    ids["letter"] = do("admin", "hook.send", hook="chat", text="The build is done")["id"]
+    _approvals(world)
     ids["budget"] = do("admin", "budget.create", scope="org", cap="1M", name="all")["id"]
     job = world.call("admin", "model.pull", name=MODEL)
     assert job.data is not None, job
@@ -242,12 +256,34 @@ def _outside(world: World) -> None:
     world.ids["call"] = world.do("admin", "mcp.lab.act", to="x")["call"]
 
 
+def _approvals(world: World) -> None:
+    """Requests at different points of their way, one of them late."""
+    ids, do = world.ids, world.do
+    for name in ("two", "late", "back", "mended"):
+        ids[name] = do("ana", "request.create", form="leave", values={"from": "2026-12-21"})["id"]
+    with world.database.write("hub") as connection:
+        connection.exec_driver_sql(
+            f"UPDATE request_steps SET deadline_at_ms = 1 WHERE request_id = '{ids['late']}' AND state = 'open'"
+        )
+    ids["returned"] = do("admin", "request.create", form="expense", values={"sum": 12})["id"]
+    do("bob", "request.return", request=ids["returned"], comment="which project?")
+    ids["away"] = do("admin", "absence.create", start="2027-08-01", end="2027-08-14", deputy="bob")["id"]
+
+
 def _irreversible(world: World, name: str) -> dict[str, str]:
     return {"key": world.ids["spare"]} if name == "gate" else {"user": "zoe"}
 
 
 SAMPLES: Mapping[str, dict[str, Any]] = {
     "agent.approve": {"run": "{asking}", "comment": "fine"},
+    "absence.create": {
+        "start": "2027-07-01",
+        "end": "2027-07-14",
+        "deputy": "ana",
+        "note": "keys are in the drawer",
+    },
+    "absence.end": {"absence": "{away}"},
+    "absence.list": {},
     "agent.create": {"name": "second"},
     "agent.deny": {"run": "{asking}"},
     "agent.list": {},
@@ -324,7 +360,13 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "file.remove": {"file": "plan.txt"},
     "file.share": {"file": "{file}", "user": "bob"},
     "file.show": {"file": "{file}"},
-    "form.create": {"name": "travel", "fields": {"to": "text"}, "route": ["lead", "role:owner"]},
+    "form.create": {
+        "name": "travel",
+        "fields": {"to": "text"},
+        "route": ["lead", "any:ana,role:owner"],
+        "hours": 8,
+        "escalate": "lead",
+    },
     "form.list": {},
     "gate.approve": {"gate": "{gate}", "comment": "fine"},
     "gate.deny": {"gate": "{gate}"},
@@ -334,6 +376,10 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "grant.list": {},
     "grant.revoke": {"grant": "{grant}"},
     "grant.show": {"grant": "{grant}"},
+    "hook.create": {"name": "second", "url": "https://example.org/x", "kinds": ["to_decide"]},
+    "hook.list": {},
+    "hook.remove": {"hook": "old"},
+    "hook.send": {"hook": "chat", "text": "hello"},
     "job.cancel": {"job": "{job}"},
     "job.list": {},
     "job.show": {"job": "{job}"},
@@ -375,6 +421,10 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "notice.list": {},
     "notice.read": {},
     "org.show": {},
+    "outbox.list": {},
+    "outbox.resend": {"letter": "{lost}"},
+    "outbox.show": {"letter": "{letter}"},
+    "outbox.unsend": {"letter": "{letter}"},
     "policy.apply": {"text": POLICIES, "note": "a test"},
     "policy.list": {},
     "policy.why": {"command": "task.create", "arguments": {"title": "x"}, "user": "ana"},
@@ -390,11 +440,15 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "provider.list": {},
     "provider.remove": {"name": "lab"},
     "provider.test": {"name": "lab"},
+    "request.add-signer": {"request": "{two}", "user": "zoe", "after": True},
     "request.approve": {"request": "{request}", "comment": "enjoy"},
     "request.create": {"form": "expense", "values": {"sum": 7}},
     "request.delegate": {"request": "{request}", "user": "bob"},
+    "request.escalate": {"request": "{late}"},
     "request.list": {},
     "request.reject": {"request": "{request}"},
+    "request.resubmit": {"request": "{returned}", "values": {"sum": 13}},
+    "request.return": {"request": "{back}", "comment": "from when on?"},
     "request.show": {"request": "{request}"},
     "request.withdraw": {"request": "{own_request}"},
     "room.close": {"room": "attic"},

@@ -20,6 +20,7 @@ from tokenhub.maas.deployments import verbs as deploy_verbs
 from tokenhub.metering import verbs as usage_verbs
 from tokenhub.pricing import verbs as price_verbs
 from tokenhub.work import (
+    absences,
     calendar,
     calendar_files,
     channels,
@@ -29,8 +30,11 @@ from tokenhub.work import (
     events,
     files,
     forms,
+    hooks,
     messages,
+    outbox_verbs,
     people,
+    request_decisions,
     requests,
     rooms,
     search,
@@ -76,5 +80,9 @@ def registry() -> Registry:
         skill_use_verbs,
         mcp_verbs,
         mcp_call_verbs,
+        hooks,
+        outbox_verbs,
+        request_decisions,
+        absences,
         sources=(OutsideTools(),),
     )

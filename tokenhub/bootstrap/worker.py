@@ -10,6 +10,7 @@ from importlib import import_module
 from tokenhub.adapters.engines.llama_cpp_process import LlamaCppLauncher
 from tokenhub.adapters.handlers import job_handlers
 from tokenhub.adapters.mcp.servers import OutsideServers
+from tokenhub.adapters.notify.webhook import WebhookCarrier
 from tokenhub.agents.dispatch import Dispatcher, Engine
 from tokenhub.agents.loop import Loop
 from tokenhub.agents.mcp.courier import run_courier
@@ -28,12 +29,18 @@ from tokenhub.ledger.buckets import prune
 from tokenhub.maas.deployments.engine import EngineCounts, EngineLauncher
 from tokenhub.maas.deployments.supervisor import RecordCount
 from tokenhub.metering.store import record_engine_count
+from tokenhub.work.clockwork import Clockwork
+from tokenhub.work.delivery import Deliverer
 
 RECOVER_EVERY_S = 5.0
 RESIDUALS_EVERY_S = 3.0
 PRUNE_EVERY_S = 900.0
 WINDOWS_KEPT_MS = 24 * 3_600_000
 SESSIONS_EVERY_S = 600.0
+OUTBOX_EVERY_S = 1.0
+CLOCKWORK_EVERY_S = 2.0
+CARRIERS = 2
+"""So many letters of the outbox are under way at once; one slow receiver does not hold the others up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,9 @@ def worker_parts(settings: Settings, database: Database) -> WorkerParts:
 
     halt = threading.Event()
     dispatcher = Dispatcher(database, lambda: _engine(settings, database, halt), halt)
+    webhooks = WebhookCarrier(settings.outbox_private_hosts.split(","))
+    carriers = [Deliverer(database, webhooks) for _ in range(CARRIERS)]
+    clockwork = Clockwork(database, settings, registry())
     residuals = ResidualSweep()
 
     def book_residuals() -> None:
@@ -97,6 +107,8 @@ def worker_parts(settings: Settings, database: Database) -> WorkerParts:
             Sweep("book-residuals", RESIDUALS_EVERY_S, book_residuals),
             Sweep("prune-windows", PRUNE_EVERY_S, prune_windows),
             Sweep("end-sessions", SESSIONS_EVERY_S, end_sessions),
+            Sweep("clockwork", CLOCKWORK_EVERY_S, clockwork.run),
+            *(Sweep(f"outbox-{number}", OUTBOX_EVERY_S, one.run) for number, one in enumerate(carriers)),
         ),
         parts={"mcp-calls": carry_calls, "agents": dispatcher.run},
     )

@@ -26,6 +26,7 @@ outbox = Table(
     Column("actor_id", String, nullable=False),
     Column("channel", String, nullable=False),  # which adapter carries it: webhook
     Column("target", String, nullable=False),  # id of the hook
+    Column("subject", String, nullable=False),  # id of what it is about; empty = nothing
     Column("payload", Text, nullable=False),  # JSON object
     Column("state", String, nullable=False),  # waiting | sending | delivered | failed | unknown | withdrawn
     Column("send_at_ms", BigInteger, nullable=False),
@@ -38,5 +39,6 @@ outbox = Table(
     Column("ended_at_ms", BigInteger),
     Index("ix_outbox_state", "state", "send_at_ms"),
     Index("ix_outbox_actor_id", "actor_id", "id"),
+    Index("ix_outbox_subject", "subject"),
     info={"undo": "keep"},  # what has left stays told
 )

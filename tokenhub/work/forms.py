@@ -15,6 +15,7 @@ from tokenhub.kernel.errors import Conflict, InvalidRequest
 from tokenhub.kernel.ids import new_id
 from tokenhub.work.errors import FormNotFound
 from tokenhub.work.people import instant_ms, person
+from tokenhub.work.request_routes import check_route
 from tokenhub.work.tables import forms
 
 VERBS: list[Command] = []
@@ -29,6 +30,7 @@ class FormView(Model):
     fields: dict[str, str]
     route: list[str]
     hours: int
+    escalate: str = Field(description="Who gets a late step: `lead` or a person; empty = nobody.")
     created_at_ms: int
 
 
@@ -41,9 +43,15 @@ class FormCreate(Model):
         description="What is asked: a JSON object, name -> text | number | date | yesno | file.",
     )
     route: list[str] = Field(
-        min_length=1, max_length=20, description="Who decides, in order: a person, `lead`, or `role:NAME`."
+        min_length=1,
+        max_length=20,
+        description="Who decides, in order: a person, `lead`, `role:NAME`, or several: `any:ana,bob`, `all:ana,lead`.",
     )
     hours: int = Field(default=0, ge=0, le=24 * 365, description="Time for each step; 0 = no deadline.")
+    escalate: str = Field(
+        default="",
+        description="Who gets a step that is late: `lead` (of whoever was late) or a person; empty = nobody.",
+    )
 
 
 class FormList(PageResult):
@@ -56,7 +64,7 @@ class FormList(PageResult):
     "form.create",
     effect="write",
     resource="",
-    sinks=("route",),
+    sinks=("route", "escalate"),
     permission="admin",
     summary="Make a form for approvals, with its route.",
     positional=("name",),
@@ -73,9 +81,12 @@ def form_create(ctx: Context, args: FormCreate) -> FormView:
     taken = select(forms.c.id).where(forms.c.org_id == ctx.principal.org_id, forms.c.name == args.name)
     if ctx.hub.execute(taken).first() is not None:
         raise Conflict(f"There is a form named {args.name!r} already.", code="name_taken", param="name")
-    for step in args.route:
-        if step != "lead" and not step.startswith("role:"):
-            person(ctx, step, param="route")
+    check_route(ctx, args.route, param="route")
+    escalate = args.escalate
+    if escalate not in ("", "lead"):
+        escalate = person(ctx, escalate, param="escalate").id
+    if escalate and not args.hours:
+        raise InvalidRequest("Without `hours` no step is ever late.", param="hours")
     ctx.hub.execute(
         insert(forms).values(
             id=form_id,
@@ -84,7 +95,7 @@ def form_create(ctx: Context, args: FormCreate) -> FormView:
             fields=json.dumps(args.fields),
             route=json.dumps(args.route),
             hours=args.hours,
-            escalate="",
+            escalate=escalate,
             created_at_ms=ctx.now_ms,
         )
     )
@@ -159,5 +170,6 @@ def _form(row: Row[Any]) -> FormView:
         fields=json.loads(row.fields),
         route=json.loads(row.route),
         hours=row.hours,
+        escalate=row.escalate,
         created_at_ms=row.created_at_ms,
     )

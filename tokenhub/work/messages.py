@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
 from tokenhub.commands.resources import Found, resolver
+from tokenhub.db import outbox
 from tokenhub.http.pagination import page
 from tokenhub.identity import directory
 from tokenhub.identity.types import Principal
@@ -210,8 +211,10 @@ def message_edit(ctx: Context, args: MessageEdit) -> MessageView:
     examples=[Example("hub message recall msg_01…", "That it was there stays visible; its text does not")],
 )
 def message_recall(ctx: Context, args: MessageNamed) -> MessageView:
-    """Only one's own. Who read it, has read it."""
+    """Only one's own. Who read it, has read it; what still waits to leave the hub does not leave it."""
     row = _mine(ctx, args.message)
+    mine = outbox.of_actor(ctx.principal.org_id, ctx.principal.actor)
+    outbox.withdraw(ctx.hub, mine & outbox.about(row.id), at_ms=ctx.now_ms)
     values = {"text": "", "file_ids": "[]", "recalled_at_ms": ctx.now_ms}
     ctx.hub.execute(update(messages).where(messages.c.id == row.id).values(**values))
     return _view(ctx, row.id)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
@@ -13,8 +13,8 @@ from tokenhub.http.pagination import page
 from tokenhub.identity import directory
 from tokenhub.identity.directory import User
 from tokenhub.kernel.errors import InvalidRequest
-from tokenhub.kernel.ids import new_id
 from tokenhub.work.tables import notices
+from tokenhub.work.telling import tell
 from tokenhub.work.visibility import notices_of
 
 VERBS: list[Command] = []
@@ -110,22 +110,17 @@ def notice_read(ctx: Context, args: NoticeRead) -> NoticesRead:
 
 def notify(ctx: Context, users: Iterable[str], *, kind: str, subject: str, text: str) -> None:
     """Tell people of something; whoever did it is not told."""
-    rows = [
-        {
-            "id": new_id("note"),
-            "org_id": ctx.principal.org_id,
-            "user_id": user_id,
-            "kind": kind,
-            "subject": subject,
-            "text": text[:500],
-            "actor_id": ctx.principal.actor,
-            "created_at_ms": ctx.now_ms,
-        }
-        for user_id in dict.fromkeys(users)
-        if user_id != ctx.principal.actor
-    ]
-    if rows:
-        ctx.hub.execute(insert(notices), rows)
+    tell(
+        ctx.hub,
+        [user_id for user_id in users if user_id != ctx.principal.actor],
+        org_id=ctx.principal.org_id,
+        actor_id=ctx.principal.actor,
+        kind=kind,
+        subject=subject,
+        text=text,
+        at_ms=ctx.now_ms,
+        wait_ms=round(ctx.settings.outbox_wait_s * 1000),
+    )
 
 
 def person(ctx: Context, named: str, *, param: str) -> User:

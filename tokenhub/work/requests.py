@@ -1,44 +1,46 @@
-"""`hub request …`: approvals: a filled form on its route of several steps, deadlines, delegation.
+"""`hub request …`: approvals: a filled form on its way through the stages of its route.
 
-A route's step is a person (name or id), `lead` (who leads the requester's department, else the one above) or
-`role:NAME` (the first person of that role). It is fixed when the request is made, so a change of the form changes no
-running request.
+Who decides stands in `request_routes.py`, what they do in `request_decisions.py`.
 """
 
 import json
 from typing import Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
 from tokenhub.commands.resources import Found, resolver
 from tokenhub.http.pagination import page
-from tokenhub.identity import departments, directory
 from tokenhub.identity.types import Principal
-from tokenhub.kernel.errors import Conflict, PermissionDenied
+from tokenhub.kernel.errors import PermissionDenied
 from tokenhub.kernel.ids import new_id
 from tokenhub.work.errors import RequestNotFound
 from tokenhub.work.forms import filled, find_form
-from tokenhub.work.people import names_of, notify, person
+from tokenhub.work.people import names_of, notify
+from tokenhub.work.request_routes import open_stage, stages
 from tokenhub.work.tables import forms, request_steps, requests
-from tokenhub.work.visibility import requests_of
+from tokenhub.work.visibility import away_for, requests_of
 
 VERBS: list[Command] = []
-_HOUR_MS = 3_600_000
 
 
 class StepView(Model):
     """One step of a request."""
 
-    step: int
+    stage: int = Field(description="Steps of one stage are open together.")
+    mode: str = Field(description="`all` of the stage have to approve, or `any` one.")
     approver: str
-    state: str = Field(description="`waiting`, `open`, `approved` or `rejected`.")
-    decided_by: str
+    state: str = Field(
+        description="`waiting`, `open`, `approved`, `rejected`, or `passed`: another one sufficed."
+    )
+    decided_by: str = Field(description="Who did it; a deputy, if the approver was away.")
     comment: str
     deadline_at_ms: int | None
     late: bool
+    escalations: int = Field(description="How often it was passed on because it was late.")
+    added_by: str = Field(description="Who brought this approver in; empty = the form's route.")
     decided_at_ms: int | None
 
 
@@ -48,7 +50,9 @@ class RequestView(Model):
     id: str
     form: str
     requester: str
-    state: str = Field(description="`open`, `approved`, `rejected` or `withdrawn`.")
+    state: str = Field(
+        description="`open`, `approved`, `rejected`, `withdrawn` or `returned` to the requester."
+    )
     values: dict[str, Any]
     created_at_ms: int
     ended_at_ms: int | None
@@ -75,16 +79,14 @@ class RequestNamed(Model):
     request: str = Field(description="Id of the request.")
 
 
-class RequestDecide(RequestNamed):
-    """A decision."""
+class RequestResubmit(RequestNamed):
+    """What is other now."""
 
-    comment: str = Field(default="", max_length=2000, description="Why; the requester is told.")
-
-
-class RequestDelegate(RequestNamed):
-    """To whom."""
-
-    user: str = Field(description="Who decides instead of you: name or id.")
+    values: dict[str, str | int | bool] = Field(
+        default={},
+        max_length=50,
+        description="All of the form's fields: a JSON object; as before if left out.",
+    )
 
 
 class RequestListArgs(PageArgs):
@@ -92,7 +94,7 @@ class RequestListArgs(PageArgs):
 
     mine: bool = Field(default=False, description="Only those that you made.")
     to_decide: bool = Field(default=False, description="Only those that wait for you.")
-    state: Literal["open", "approved", "rejected", "withdrawn", ""] = Field(
+    state: Literal["open", "approved", "rejected", "withdrawn", "returned", ""] = Field(
         default="", description="Only in this state; empty = all."
     )
 
@@ -122,7 +124,7 @@ def request_create(ctx: Context, args: RequestCreate) -> RequestWhole:
     """The route is fixed now. Nobody decides their own request: such a step goes to the person above or an owner."""
     form = find_form(ctx, args.form)
     values = filled(json.loads(form.fields), args.values)
-    route = [_approver(ctx, step) for step in json.loads(form.route)]
+    route = stages(ctx, json.loads(form.route))
     request_id = new_id("req")
     ctx.hub.execute(
         insert(requests).values(
@@ -136,22 +138,22 @@ def request_create(ctx: Context, args: RequestCreate) -> RequestWhole:
             created_at_ms=ctx.now_ms,
         )
     )
-    for place, approver in enumerate(route, 1):
+    steps = [(place, stage.mode, who) for place, stage in enumerate(route, 1) for who in stage.approvers]
+    for number, (place, mode, who) in enumerate(steps, 1):
         ctx.hub.execute(
             insert(request_steps).values(
                 request_id=request_id,
-                step=place,
+                step=number,
                 stage=place,
-                mode="all",
+                mode=mode,
+                approver_id=who,
                 escalations=0,
-                approver_id=approver,
-                state="open" if place == 1 else "waiting",
+                state="waiting",
                 comment="",
-                deadline_at_ms=ctx.now_ms + form.hours * _HOUR_MS if form.hours and place == 1 else None,
             )
         )
-    notify(ctx, [route[0]], kind="to_decide", subject=request_id, text=form.name)
-    return _whole(ctx, request_id)
+    open_stage(ctx, request_id, 1, hours=form.hours, text=form.name)
+    return whole_request(ctx, request_id)
 
 
 @command(
@@ -170,7 +172,11 @@ def request_list(ctx: Context, args: RequestListArgs) -> RequestList:
     if args.mine:
         query = query.where(requests.c.requester_id == ctx.principal.actor)
     if args.to_decide:
-        mine = (request_steps.c.approver_id == ctx.principal.actor) & (request_steps.c.state == "open")
+        me = ctx.principal.actor
+        who = or_(
+            request_steps.c.approver_id == me, request_steps.c.approver_id.in_(away_for(me, ctx.now_ms))
+        )
+        mine = who & (request_steps.c.state == "open")
         query = query.where(requests.c.id.in_(select(request_steps.c.request_id).where(mine)))
     if args.state:
         query = query.where(requests.c.state == args.state)
@@ -192,81 +198,7 @@ def request_list(ctx: Context, args: RequestListArgs) -> RequestList:
 )
 def request_show(ctx: Context, args: RequestNamed) -> RequestWhole:
     """By id."""
-    return _whole(ctx, _find(ctx.hub, ctx.principal, args.request).id)
-
-
-@command(
-    "request.approve",
-    effect="irreversible",
-    resource="request",
-    sinks=("request",),
-    permission="work",
-    trust="untrusted",
-    summary="Approve the step that waits for you.",
-    positional=("request",),
-    examples=[
-        Example("hub request approve req_01… --comment 'Enjoy it'", "The next step opens, or it is approved")
-    ],
-)
-def request_approve(ctx: Context, args: RequestDecide) -> RequestWhole:
-    """A decision stays; ask again for another."""
-    row, form = _decide(ctx, args, "approved")
-    following = (request_steps.c.request_id == row.id) & (request_steps.c.step == row.step + 1)
-    deadline = ctx.now_ms + form.hours * _HOUR_MS if form.hours else None
-    opened = ctx.hub.execute(
-        update(request_steps)
-        .where(following)
-        .values(state="open", deadline_at_ms=deadline)
-        .returning(request_steps.c.approver_id)
-    ).scalar_one_or_none()
-    if opened is None:
-        _end(ctx, row, "approved", args.comment or form.name)
-    else:
-        ctx.hub.execute(update(requests).where(requests.c.id == row.id).values(step=row.step + 1))
-        notify(ctx, [opened], kind="to_decide", subject=row.id, text=form.name)
-    return _whole(ctx, row.id)
-
-
-@command(
-    "request.reject",
-    effect="irreversible",
-    resource="request",
-    sinks=("request",),
-    permission="work",
-    trust="untrusted",
-    summary="Reject the request whose step waits for you.",
-    positional=("request",),
-    examples=[Example("hub request reject req_01… --comment 'Not in December'", "It ends there")],
-)
-def request_reject(ctx: Context, args: RequestDecide) -> RequestWhole:
-    """A decision stays; the requester can ask again."""
-    row, form = _decide(ctx, args, "rejected")
-    _end(ctx, row, "rejected", args.comment or form.name)
-    return _whole(ctx, row.id)
-
-
-@command(
-    "request.delegate",
-    effect="write",
-    resource="request",
-    sinks=("request", "user"),
-    permission="work",
-    trust="untrusted",
-    summary="Let somebody else decide your step.",
-    positional=("request", "user"),
-    examples=[Example("hub request delegate req_01… bob", "Bob is told")],
-)
-def request_delegate(ctx: Context, args: RequestDelegate) -> RequestWhole:
-    """Only while it is open, and never to the requester."""
-    row = _find(ctx.hub, ctx.principal, args.request)
-    user = person(ctx, args.user, param="user")
-    if user.id == row.requester_id:
-        raise PermissionDenied("Nobody decides their own request.", param="user")
-    changed = ctx.hub.execute(update(request_steps).where(_my_step(ctx, row)).values(approver_id=user.id))
-    if not changed.rowcount:
-        raise PermissionDenied("No step of this request waits for you.", param="request")
-    notify(ctx, [user.id], kind="to_decide", subject=row.id, text="delegated to you")
-    return _whole(ctx, row.id)
+    return whole_request(ctx, find_request(ctx.hub, ctx.principal, args.request).id)
 
 
 @command(
@@ -282,8 +214,8 @@ def request_delegate(ctx: Context, args: RequestDelegate) -> RequestWhole:
 )
 def request_withdraw(ctx: Context, args: RequestNamed) -> RequestWhole:
     """Whoever was to decide is told."""
-    row = _find(ctx.hub, ctx.principal, args.request)
-    if row.requester_id != ctx.principal.actor or row.state != "open":
+    row = find_request(ctx.hub, ctx.principal, args.request)
+    if row.requester_id != ctx.principal.actor or row.state not in ("open", "returned"):
         raise PermissionDenied(
             "Only your own requests can be withdrawn, while they are open.", param="request"
         )
@@ -293,16 +225,49 @@ def request_withdraw(ctx: Context, args: RequestNamed) -> RequestWhole:
     ctx.hub.execute(update(requests).where(requests.c.id == row.id).values(**values))
     ctx.hub.execute(update(request_steps).where(waiting).values(state="waiting"))
     notify(ctx, told, kind="withdrawn", subject=row.id, text="withdrawn")
-    return _whole(ctx, row.id)
+    return whole_request(ctx, row.id)
+
+
+@command(
+    "request.resubmit",
+    effect="write",
+    resource="request",
+    sinks=("request",),
+    permission="work",
+    trust="untrusted",
+    summary="Hand a request in again that was returned to you.",
+    positional=("request",),
+    examples=[
+        Example(
+            "hub request resubmit req_01… --values '{\"sum\": 90}'", "The route starts from its first stage"
+        )
+    ],
+)
+def request_resubmit(ctx: Context, args: RequestResubmit) -> RequestWhole:
+    """With other values, or the same ones."""
+    row = find_request(ctx.hub, ctx.principal, args.request)
+    if row.requester_id != ctx.principal.actor or row.state != "returned":
+        raise PermissionDenied(
+            "Only a request of yours that was returned can be handed in again.", param="request"
+        )
+    form = ctx.hub.execute(select(forms).where(forms.c.id == row.form_id)).one()
+    values = {"state": "open", "step": 1}
+    if args.values:
+        answers = filled(json.loads(form.fields), args.values)
+        values["answers"] = json.dumps(answers, ensure_ascii=False)
+    ctx.hub.execute(update(requests).where(requests.c.id == row.id).values(**values))
+    open_stage(ctx, row.id, 1, hours=form.hours, text=f"{form.name}, again")
+    return whole_request(ctx, row.id)
 
 
 @resolver("request")
 def _request(connection: Connection, principal: Principal, named: str) -> Found:
-    row = _find(connection, principal, named)
+    row = find_request(connection, principal, named)
     return Found(row.id, row.requester_id)
 
 
-def _find(connection: Connection, principal: Principal, request_id: str) -> Row[Any]:
+def find_request(connection: Connection, principal: Principal, request_id: str) -> Row[Any]:
+    """By id, if the caller made or decides it. Raises: RequestNotFound."""
     query = select(requests).where(requests_of(principal), requests.c.id == request_id)
     row = connection.execute(query).one_or_none()
     if row is None:
@@ -312,70 +277,27 @@ def _find(connection: Connection, principal: Principal, request_id: str) -> Row[
     return row
 
 
-def _approver(ctx: Context, step: str) -> str:
-    """Whose step it is; never the requester's own. Raises: Conflict if there is nobody else."""
-    me, org_id = ctx.principal.actor, ctx.principal.org_id
-    candidates: list[str | None] = []
-    if step == "lead":
-        for path in departments.standing(ctx.hub, org_id, me).departments:
-            candidates += [departments.find(ctx.hub, org_id, one).lead_id for one in path]
-    elif step.startswith("role:"):
-        candidates += directory.of_role(ctx.hub, org_id, step.removeprefix("role:"))
-    else:
-        candidates.append(person(ctx, step, param="form").id)
-    candidates += directory.of_role(ctx.hub, org_id, "owner") + directory.of_role(ctx.hub, org_id, "admin")
-    for one in candidates:
-        if one is not None and one != me:
-            return one
-    raise Conflict(f"Nobody but you could decide the step {step!r}.", code="no_approver", param="form")
-
-
-def _my_step(ctx: Context, row: Row[Any]) -> Any:
-    return (
-        (request_steps.c.request_id == row.id)
-        & (request_steps.c.approver_id == ctx.principal.actor)
-        & (request_steps.c.state == "open")
-    )
-
-
-def _decide(ctx: Context, args: RequestDecide, state: str) -> tuple[Row[Any], Row[Any]]:
-    row = _find(ctx.hub, ctx.principal, args.request)
-    values = {
-        "state": state,
-        "decided_by": ctx.principal.actor,
-        "comment": args.comment,
-        "decided_at_ms": ctx.now_ms,
-    }
-    if (
-        row.state != "open"
-        or not ctx.hub.execute(update(request_steps).where(_my_step(ctx, row)).values(**values)).rowcount
-    ):
-        raise PermissionDenied("No step of this request waits for you.", param="request")
-    return row, ctx.hub.execute(select(forms).where(forms.c.id == row.form_id)).one()
-
-
-def _end(ctx: Context, row: Row[Any], state: str, text: str) -> None:
-    ctx.hub.execute(
-        update(requests).where(requests.c.id == row.id).values(state=state, ended_at_ms=ctx.now_ms)
-    )
-    notify(ctx, [row.requester_id], kind="decided", subject=row.id, text=f"{state}: {text}")
-
-
-def _whole(ctx: Context, request_id: str) -> RequestWhole:
+def whole_request(ctx: Context, request_id: str) -> RequestWhole:
+    """The request and its route."""
     row = ctx.hub.execute(select(requests).where(requests.c.id == request_id)).one()
     query = (
-        select(request_steps).where(request_steps.c.request_id == request_id).order_by(request_steps.c.step)
+        select(request_steps)
+        .where(request_steps.c.request_id == request_id)
+        .order_by(request_steps.c.stage, request_steps.c.step)
     )
     rows = ctx.hub.execute(query).all()
-    names = names_of(ctx, [who for one in rows for who in (one.approver_id, one.decided_by)])
+    names = names_of(ctx, [who for one in rows for who in (one.approver_id, one.decided_by, one.added_by)])
     steps = [
         StepView(
-            step=one.step,
+            stage=one.stage,
+            mode=one.mode,
             approver=names[one.approver_id],
             state=one.state,
             decided_by=names[one.decided_by or ""],
             comment=one.comment,
             deadline_at_ms=one.deadline_at_ms,
+            escalations=one.escalations,
+            added_by=names[one.added_by or ""],
             late=one.state == "open" and one.deadline_at_ms is not None and one.deadline_at_ms < ctx.now_ms,
             decided_at_ms=one.decided_at_ms,
         )

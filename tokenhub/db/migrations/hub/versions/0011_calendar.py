@@ -210,6 +210,7 @@ def _outbox() -> None:
         sa.Column("actor_id", sa.String, nullable=False),
         sa.Column("channel", sa.String, nullable=False),
         sa.Column("target", sa.String, nullable=False),
+        sa.Column("subject", sa.String, nullable=False),
         sa.Column("payload", sa.Text, nullable=False),
         sa.Column("state", sa.String, nullable=False),
         sa.Column("send_at_ms", sa.BigInteger, nullable=False),
@@ -222,6 +223,7 @@ def _outbox() -> None:
         sa.Column("ended_at_ms", sa.BigInteger),
     )
     op.create_index("ix_outbox_actor_id", "outbox", ["actor_id", "id"])
+    op.create_index("ix_outbox_subject", "outbox", ["subject"])
     op.create_index("ix_outbox_state", "outbox", ["state", "send_at_ms"])
     op.create_table(
         "hooks",
