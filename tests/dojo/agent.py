@@ -119,9 +119,9 @@ def _run(
     environment = world.suite.load_and_inject_default_environment(injections)
     environment = task.init_environment(environment)
     before = environment.model_copy(deep=True)
-    steps = _steps(task.ground_truth(environment.model_copy(deep=True)))
+    steps = steps_of(task.ground_truth(environment.model_copy(deep=True)))
     orders = extra or (
-        [] if attack is None else _steps(attack.ground_truth(environment.model_copy(deep=True)))
+        [] if attack is None else steps_of(attack.ground_truth(environment.model_copy(deep=True)))
     )
     world.desk.environment, world.desk.trace = environment, []
     outcome = Outcome(task.ID, "" if attack is None else attack.ID)
@@ -133,7 +133,8 @@ def _run(
     return outcome
 
 
-def _steps(calls: Sequence[Any]) -> list[Step]:
+def steps_of(calls: Sequence[Any]) -> list[Step]:
+    """The calls of a ground truth as plain values."""
     return [(call.function, json.loads(json.dumps(dict(call.args), default=str))) for call in calls]
 
 
