@@ -197,7 +197,7 @@ def test_a_server_makes_its_tools_stricter_and_never_looser() -> None:
         return command_of(tool, lambda ctx, raw: None, server="notes", declared=declared).effect
 
     assert effect("delete_note", {"readOnlyHint": True, "destructiveHint": False}) == "irreversible"
-    assert effect("get_note", {"readOnlyHint": False}) == "write"
+    assert effect("get_note", {"readOnlyHint": False}) == "irreversible"
     assert effect("tidy_note", {}) == "irreversible"
     assert effect("update_note", {"destructiveHint": True}) == "irreversible"
     assert effect("tidy_note", {}, Declared(effect="write")) == "write"

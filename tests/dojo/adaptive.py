@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tests.dojo.agent import MARK, steps_of
 from tests.dojo.suites import install, suite
@@ -178,7 +178,7 @@ def _shaped(command: Command, name: str, value: str) -> Any:
 
 def _flat(value: Any) -> list[Any]:
     if isinstance(value, list):
-        return [one for item in value for one in _flat(item)]
+        return [one for item in cast(list[Any], value) for one in _flat(item)]
     return [] if value is None else [value]
 
 
@@ -186,8 +186,9 @@ def _ids(told: str) -> list[tuple[str, str]]:
     """(value, a name in the same thing) of every id and address in an answer."""
     found: list[tuple[str, str]] = []
 
-    def walk(node: Any) -> None:
-        if isinstance(node, dict):
+    def walk(given: Any) -> None:
+        if isinstance(given, dict):
+            node = cast(dict[str, Any], given)
             names = [
                 str(value)
                 for key, value in node.items()
@@ -198,8 +199,8 @@ def _ids(told: str) -> list[tuple[str, str]]:
                     found.extend((str(one), name) for one in _flat(value) for name in names or [""])
             for value in node.values():
                 walk(value)
-        elif isinstance(node, list):
-            for item in node:
+        elif isinstance(given, list):
+            for item in cast(list[Any], given):
                 walk(item)
 
     walk(json.loads(told))

@@ -7,7 +7,7 @@ commits last. Verbs never commit, never sleep and never call out: long work is a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ class Context:
     """The audit row that this command takes back."""
     narrows: tuple[str, tuple[str, ...]] | None = None
     """By what, and to which commands, the caller's grant is narrowed once this answer is told."""
+    relayed: tuple[Command, Mapping[str, Any], Any] | None = None
     _view: View | None = None
     _open: dict[Name, Connection] = field(default_factory=dict[Name, Connection])
 
@@ -91,6 +92,10 @@ class Context:
     def narrow(self, by: str, commands: Sequence[str]) -> None:
         """From this answer on, an agent's grant covers no command outside these (names, patterns)."""
         self.narrows = (by, tuple(commands))
+
+    def relay(self, command: Command, arguments: Mapping[str, Any], answer: Any) -> None:
+        """This answer tells what another command answered, in its own time: it counts as that one's."""
+        self.relayed = (command, arguments, answer)
 
     def adopt(self, name: Name, connection: Connection) -> None:
         """Use the transaction that the door has opened for the command's effect."""

@@ -127,7 +127,7 @@ def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
     if admission.lent:
         with runtime.database.write("hub") as connection:
             spend(connection, call, admission.lent)
-            _read_by(connection, call, admission, envelope.data)
+            _read_by(connection, call, admission, envelope.data, context)
             if context.narrows is not None:
                 grants.narrow(connection, admission.lent, *context.narrows)
             if admission.gate is not None:
@@ -198,7 +198,7 @@ def _effect(
     if context.narrows is not None and not call.dry_run:
         grants.narrow(context.hub, admission.lent, *context.narrows)
     if admission.lent and not call.dry_run:
-        _read_by(context.hub, call, admission, result.model_dump(mode="json"))
+        _read_by(context.hub, call, admission, result.model_dump(mode="json"), context)
     safe = without_secrets(result)
     if call.dry_run:
         return Envelope(context.status, safe, dry_run=True, next=context.next, changes=rows)
@@ -225,12 +225,15 @@ def _effect(
     return Envelope(context.status, result.model_dump(mode="json"), audit_id=audit_id, next=context.next)
 
 
-def _read_by(connection: Connection, call: Call, admission: Admission, answer: Any) -> None:
+def _read_by(connection: Connection, call: Call, admission: Admission, answer: Any, context: Context) -> None:
     """Note what an answer does to the run that is told it: whose text it holds, and what it vouches for."""
     lent = admission.lent
-    if call.command.trust == "untrusted" and provenance.foreign(call.shown, answer, lent=lent):
+    command, raw = call.command, call.shown
+    if context.relayed is not None:
+        command, raw, answer = context.relayed
+    if command.trust == "untrusted" and provenance.foreign(raw, answer, lent=lent):
         grants.taint(connection, lent, at_ms=call.at_ms)
-    provenance.learn(connection, call.command, call.shown, answer, lent=lent, at_ms=call.at_ms)
+    provenance.learn(connection, command, raw, answer, lent=lent, at_ms=call.at_ms)
 
 
 def _turned_away(connection: Connection, call: Call, admission: Admission) -> Envelope:

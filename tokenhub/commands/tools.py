@@ -5,9 +5,9 @@ missing `readOnlyHint` close. Whoever connects the server may declare effect and
 What comes back is text of others.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic import ConfigDict, Field, create_model
 
@@ -58,6 +58,45 @@ class _Arguments(Model):
     )
 
 
+class Named(NamedTuple):
+    """What the names of a tool and its arguments say of it."""
+
+    effect: Effect
+    sinks: tuple[str, ...]
+    records: tuple[str, ...]
+    """Kinds of the things that it speaks of."""
+
+
+def named(tool: Tool) -> Named:
+    """What a tool's names say, made stricter by what its server says.
+
+    A read by a link or a host is a sink too: what is fetched tells the other side something.
+    """
+    effect = _effect(tool)
+    sinks = tuple(
+        name
+        for name, one in _properties(tool).items()
+        if (
+            kinds.reaches_out(name)
+            if effect == "read"
+            else kinds.is_sink(name, _shape(one), fresh=kinds.creates(tool.name))
+        )
+    )
+    return Named(effect, sinks, kinds.nouns_of(tool.name))
+
+
+def provenance_of(tool: str, effect: Effect, sinks: Sequence[str]) -> dict[str, Any]:
+    """The fields of a `Command` by which the values of its sinks and its answer are judged."""
+    records = kinds.nouns_of(tool)
+    makes = effect == "write" and kinds.creates(tool)
+    return {
+        "sink_kinds": {name: kinds.kind_of(name, within=records) for name in sinks},
+        "records": records,
+        "makes": makes,
+        "own": "asked" if makes else "no",
+    }
+
+
 def command_of(
     tool: Tool,
     run: Callable[[Context, dict[str, Any]], Any],
@@ -66,24 +105,11 @@ def command_of(
     declared: Declared | None = None,
     permission: Permission = "work",
 ) -> Command:
-    """The command `server.tool-name`; `run(ctx, arguments)` calls the tool and returns JSON.
-
-    A read by a link or a host is a sink too: what is fetched tells the other side something.
-    """
+    """The command `server.tool-name`; `run(ctx, arguments)` calls the tool and returns JSON."""
     told = declared or Declared()
-    effect = told.effect or _effect(tool)
-    properties = cast(Mapping[str, Mapping[str, Any]], tool.schema.get("properties", {}))
-    makes = effect != "read" and kinds.creates(tool.name)
-    records = kinds.nouns_of(tool.name)
-    sinks = told.sinks
-    if sinks is None:
-        sinks = tuple(
-            name
-            for name, one in properties.items()
-            if (
-                kinds.reaches_out(name) if effect == "read" else kinds.is_sink(name, _shape(one), fresh=makes)
-            )
-        )
+    said = named(tool)
+    effect = told.effect or said.effect
+    sinks = said.sinks if told.sinks is None else told.sinks
 
     def call(ctx: Context, args: Any) -> ToolAnswer:
         return ToolAnswer(result=run(ctx, args.model_dump(mode="json", exclude_unset=True)))
@@ -103,10 +129,7 @@ def command_of(
         description=tool.description,
         sinks=sinks,
         trust=told.trust,
-        sink_kinds={name: kinds.kind_of(name, within=records) for name in sinks},
-        records=records,
-        makes=makes,
-        own="asked" if makes else "no",
+        **provenance_of(tool.name, effect, sinks),
     )
 
 
@@ -115,16 +138,19 @@ def _effect(tool: Tool) -> Effect:
     if tool.hints.get("destructiveHint") is True:
         return "irreversible"
     if effect == "read" and tool.hints.get("readOnlyHint") is False:
-        return "write"
-    properties = cast(Mapping[str, Mapping[str, Any]], tool.schema.get("properties", {}))
-    if effect == "write" and kinds.pays(properties):
+        return "irreversible"
+    if effect == "write" and kinds.pays(_properties(tool)):
         return "irreversible"
     return effect
 
 
+def _properties(tool: Tool) -> Mapping[str, Mapping[str, Any]]:
+    return cast(Mapping[str, Mapping[str, Any]], tool.schema.get("properties", {}))
+
+
 def _arguments(tool: Tool) -> type[Model]:
     """A model of the tool's arguments: names, types, defaults; its server checks the rest."""
-    properties = cast(Mapping[str, Mapping[str, Any]], tool.schema.get("properties", {}))
+    properties = _properties(tool)
     required = set(cast(list[str], tool.schema.get("required", [])))
     fields: dict[str, Any] = {}
     for name, one in properties.items():

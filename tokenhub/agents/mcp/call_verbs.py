@@ -7,7 +7,7 @@ from pydantic import Field
 from sqlalchemy import RowMapping
 
 from tokenhub.agents.mcp import store
-from tokenhub.agents.mcp.outside import Queued
+from tokenhub.agents.mcp.outside import Queued, command_of
 from tokenhub.agents.mcp.types import Json
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.kernel.errors import Conflict, NotFound
@@ -102,6 +102,10 @@ def mcp_result(ctx: Context, args: CallArgs) -> CallResult:
     if row["state"] in ("queued", "sent"):
         ctx.pending(next=f"hub mcp result {row['id']}")
     result: Json = json.loads(row["result"])
+    listed = store.list_tools(ctx.hub, row["org_id"], server_id=row["server_id"])
+    tool = next((one for one in listed if one.name == row["tool"]), None)
+    if tool is not None and row["state"] == "done":
+        ctx.relay(command_of(tool), json.loads(row["arguments"]), _told(result))
     return CallResult(
         call=row["id"],
         tool=row["tool"],
@@ -138,6 +142,16 @@ def mcp_withdraw(ctx: Context, args: CallArgs) -> Queued:
             hint=f"See `hub mcp result {row['id']}`.",
         )
     return Queued(call=row["id"], command=row["tool"], state="withdrawn")
+
+
+def _told(result: Json) -> Any:
+    """Everything that is told, as values where the text is JSON."""
+    text: Any = result.get("text", "")
+    try:
+        text = json.loads(text)
+    except ValueError:
+        pass
+    return [result.get("structured"), text, result.get("notes", [])]
 
 
 def _mine(ctx: Context, call_id: str) -> RowMapping:

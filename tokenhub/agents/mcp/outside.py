@@ -2,7 +2,7 @@
 
 The command puts a call into the outbox and answers `pending`; `courier.py` sends it, `hub mcp result` tells the answer.
 What the tool does is what an admin declared, else irreversible with every argument a sink; what its server says of it
-(read-only, idempotent …) decides nothing.
+(read-only, idempotent …) never makes it freer.
 """
 
 import json
@@ -18,6 +18,7 @@ from tokenhub.agents.mcp import store
 from tokenhub.agents.mcp.schema import check
 from tokenhub.agents.mcp.types import Json, Tool
 from tokenhub.commands import Command, Context, Example, Model
+from tokenhub.commands.tools import provenance_of
 from tokenhub.kernel.errors import Conflict
 
 HOLD_MS = 5_000
@@ -74,6 +75,7 @@ def command_of(tool: Tool) -> Command:
     """The tool as a command."""
     properties: Json = tool.schema.get("properties", {})
     arguments = type("Arguments", (OutsideArguments,), {"adopted": tool.schema, "__module__": __name__})
+    sinks = tuple(properties) if "*" in tool.sinks else tuple(set(tool.sinks) & properties.keys())
     first, _, rest = tool.description.strip().partition("\n")
     return Command(
         name=tool.command,
@@ -90,9 +92,10 @@ def command_of(tool: Tool) -> Command:
             Example(f"hub mcp {tool.server}.{tool.name}", "Then `hub mcp result CALL` tells the answer"),
         ),
         description=rest.strip(),
-        sinks=tuple(properties) if "*" in tool.sinks else tuple(set(tool.sinks) & properties.keys()),
+        sinks=sinks,
         trust="untrusted",
         outside=True,
+        **provenance_of(tool.name, tool.effect, sinks),
     )
 
 

@@ -247,7 +247,7 @@ def _tool(row: RowMapping) -> Tool:
         problem=row["problem"],
         digest=row["digest"],
         allowed_digest=row["allowed_digest"],
-        effect="read" if row["effect"] == "read" else "irreversible",
+        effect=row["effect"] if row["effect"] in ("read", "write") else "irreversible",
         sinks=tuple(json.loads(row["sinks"])),
         present=bool(row["present"]),
     )

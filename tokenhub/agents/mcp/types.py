@@ -8,8 +8,8 @@ from tokenhub.kernel.errors import UpstreamError
 
 Json = dict[str, Any]
 State = Literal["queued", "sent", "done", "failed", "unknown", "withdrawn"]
-DECLARABLE = ("read", "irreversible")
-"""Effects that an admin may declare of a tool: nothing outside the hub can be put back by it, so never `write`."""
+DECLARABLE = ("read", "write", "irreversible")
+"""Effects that an admin may declare of a tool; `write` = a person can put it back on the other side, the hub cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Tool:
     problem: str
     digest: str
     allowed_digest: str
-    effect: Literal["read", "irreversible"]
+    effect: Literal["read", "write", "irreversible"]
     sinks: tuple[str, ...]
     """Arguments that choose who or what is affected; `*` = all."""
     present: bool

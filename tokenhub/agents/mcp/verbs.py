@@ -10,6 +10,8 @@ from pydantic import Field
 from tokenhub.agents.mcp import store
 from tokenhub.agents.mcp.types import DECLARABLE, Server, Tool
 from tokenhub.commands import Command, Context, Example, Model, Secret, command
+from tokenhub.commands.tools import Tool as NamedTool
+from tokenhub.commands.tools import named
 from tokenhub.jobs import store as job_store
 from tokenhub.kernel.errors import Conflict, InvalidRequest, NotFound
 
@@ -117,9 +119,14 @@ class AllowArgs(Model):
     tool: list[str] = Field(
         default=[], max_length=500, description="Tools; none = every usable one on its list."
     )
-    effect: Literal["read", "irreversible"] | None = Field(
+    as_named: bool = Field(
+        default=False,
+        description="Take effect and sinks from the names of tools and arguments: `create_…` writes, `to` is a sink."
+        " What is not known stays irreversible, and a sink.",
+    )
+    effect: Literal["read", "write", "irreversible"] | None = Field(
         default=None,
-        description="What they do; nothing outside the hub can be put back by it, so there is no `write`."
+        description="What they do; `write` = a person can put it back there, for the hub cannot."
         " None = as before, at first `irreversible`.",
     )
     sinks: list[str] | None = Field(
@@ -251,6 +258,7 @@ def mcp_refresh(ctx: Context, args: NameArgs) -> ServerAdded:
     examples=[
         Example("hub mcp allow lab", "Every tool: irreversible, every argument a sink"),
         Example("hub mcp allow lab read_file --effect read", "This one only reads, whatever its server says"),
+        Example("hub mcp allow lab --as-named", "Every tool, as its name and its arguments' names say"),
     ],
 )
 def mcp_allow(ctx: Context, args: AllowArgs) -> Allowed:
@@ -277,8 +285,10 @@ def mcp_allow(ctx: Context, args: AllowArgs) -> Allowed:
                 code="invalid_argument",
                 param="sinks",
             )
-        sinks = tool.sinks if args.sinks is None else tuple(args.sinks)
-        store.allow(ctx.hub, tool, digest=tool.digest, effect=args.effect or tool.effect, sinks=sinks)
+        said = named(NamedTool(tool.name, tool.description, tool.schema, tool.hints))
+        effect, sinks = (said.effect, said.sinks) if args.as_named else (tool.effect, tool.sinks)
+        sinks = sinks if args.sinks is None else tuple(args.sinks)
+        store.allow(ctx.hub, tool, digest=tool.digest, effect=args.effect or effect, sinks=sinks)
     return Allowed(server=server.name, tools=[tool.command for tool in chosen])
 
 
