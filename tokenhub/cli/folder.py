@@ -11,13 +11,17 @@ import click
 BYTES_MAX = 32 * 1024 * 1024
 FILES_MAX = 2000
 _LEFT_OUT = frozenset({".git", "__pycache__", ".DS_Store", ".venv", "node_modules"})
+_ZIP = "UEsDB"
+"""How every zip in base64 begins."""
 _INSTANT = (1980, 1, 1, 0, 0, 0)
 """The same folder is the same zip."""
 
 
 def packed(flag: str, value: str) -> str:
-    """The zip at this path, or of this folder; what is neither is taken as it is. Raises: click.UsageError."""
+    """The zip at this path, or of this folder; what is one in base64 already stays. Raises: click.UsageError."""
     path = Path(value).expanduser()
+    if value.startswith(_ZIP) and not os.path.exists(path):  # what a program sends in the place of a path
+        return value
     try:
         if path.is_dir():
             return base64.b64encode(_zip(flag, path)).decode()
@@ -28,12 +32,10 @@ def packed(flag: str, value: str) -> str:
                 raise click.UsageError(f"{flag}: {value} has more than {BYTES_MAX} bytes.")
             return base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
-        raise click.UsageError(f"{flag}: cannot read {error.filename or value}: {error.strerror}.") from error
+        raise click.UsageError(f"{flag}: cannot read {str(error.filename or value)[:200]}: {error.strerror}.") from error
     except ValueError as error:  # a NUL in the path
         raise click.UsageError(f"{flag}: {value!r} is no path.") from error
-    if len(value) < 200:
-        raise click.UsageError(f"{flag}: there is no folder and no zip at {value}.")
-    return value
+    raise click.UsageError(f"{flag}: there is no folder and no zip at {value[:200]}.")
 
 
 def _zip(flag: str, folder: Path) -> bytes:

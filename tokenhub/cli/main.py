@@ -12,6 +12,7 @@ from tokenhub.cli.manifest import load
 from tokenhub.cli.nouns import SECTIONS
 from tokenhub.cli.suggest import unknown
 from tokenhub.cli.tree import NounGroup
+from tokenhub.kernel.words import clipped
 
 PROGRAM = "hub"
 BUILT_IN = {
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _usage(error: click.UsageError, *, as_json: bool) -> int:
-    message = error.format_message()
+    message = clipped(error.format_message())
     where = error.ctx.command_path if error.ctx else PROGRAM
     hint = "" if "See `" in message or "Did you mean" in message else f"See `{where} --help`."
     if as_json:

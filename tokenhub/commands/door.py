@@ -33,8 +33,10 @@ from tokenhub.identity import grants
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.clock import Clock, SystemClock
 from tokenhub.kernel.errors import Conflict, HubError, InvalidRequest, Unavailable
+from tokenhub.kernel.words import clipped
 
 log = structlog.get_logger()
+PARAM_MAX = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,10 @@ def execute(
     except HubError as error:
         return _failed(error)
     except IntegrityError as error:
-        log.warning("command_clashed", command=name, request_id=request_id, error=str(error.orig))
+        log.info("command_clashed", command=name, request_id=request_id, error=str(error.orig))
         return _failed(Conflict("This clashes with something that exists already; list it and look."))
     except (DataError, OverflowError, UnicodeEncodeError):
-        log.warning("command_unstorable", command=name, request_id=request_id)
+        log.info("command_unstorable", command=name, request_id=request_id)
         return _failed(InvalidRequest("A value is too large, or holds a character that is no text."))
     except OperationalError as error:
         log.error("database_unavailable", command=name, request_id=request_id, error=str(error.orig))
@@ -330,6 +332,12 @@ def _repeated(stored: Stored, call: Call) -> Envelope:
     )
 
 
+def _sentence(words: str) -> str:
+    """The message with an end; of a caller's own long words in it, only so many are said back."""
+    words = clipped(words.strip())
+    return words if words.endswith((".", "!", "?", "…")) else f"{words}."
+
+
 def _unknown(key: str) -> HubError:
     hint = (
         f"Ask again with --idempotency-key {key}: it is done at most once."
@@ -347,9 +355,9 @@ def _failed(error: HubError) -> Envelope:
     retry = error.retryable and error.code != "outcome_unknown"
     fault = Fault(
         code=error.code,
-        message=error.message,
-        hint=error.hint,
-        param=error.param,
+        message=_sentence(error.message),
+        hint=clipped(error.hint),
+        param=None if error.param is None else error.param[:PARAM_MAX],
         type=error.type,
         status=error.status,
         headers={**error.headers, "x-should-retry": "true" if retry else "false"},
