@@ -47,7 +47,23 @@ def _deep(levels: int) -> Any:
     return value
 
 
-TYPES: tuple[Any, ...] = (None, True, 7, -1, 0, 1.5, "", "x", [], {}, [None], [7], [{}], {"a": 1}, {"a": {"b": []}})
+TYPES: tuple[Any, ...] = (
+    None,
+    True,
+    7,
+    -1,
+    0,
+    1.5,
+    "",
+    "x",
+    [],
+    {},
+    [None],
+    [7],
+    [{}],
+    {"a": 1},
+    {"a": {"b": []}},
+)
 VALUES: tuple[Any, ...] = (
     *("\x00", "\ud800", "a\x00b", "\u202e", "\x1b[2J", " ", "\n", "x" * 300_000, "é" * 5000, "%", "_", "*", "../../etc/passwd"),
     *("'; DROP TABLE tasks; --", "$(id)", "{0.__class__}", "9999-99-99", "2026-02-30T25:61", "0000-00-00", "1e999"),
@@ -108,7 +124,10 @@ def faults(envelope: Json, case: Case) -> list[str]:
     where = f"{case.command} ({case.what}): "
     found: list[str] = []
     message = str(error.get("message") or "")
-    if error["code"] in ("internal_error", "service_unavailable", "outcome_unknown") or error["status"] >= 500:
+    if (
+        error["code"] in ("internal_error", "service_unavailable", "outcome_unknown")
+        or error["status"] >= 500
+    ):
         found.append(f"{where}{error['status']} {error['code']} {message[:200]}")
     if not message or message != message.strip() or message[-1] not in ".!?)…":
         found.append(f"{where}no sentence: {message[-120:]!r}")
@@ -146,7 +165,10 @@ class Faces:
 
     def mcp(self, case: Case, *, key: str = "", dry_run: bool = False) -> Json:
         """The tool `call`; an error must be a tool's error."""
-        call = {"name": "call", "arguments": {"command": case.command, "arguments": case.raw, "dry_run": dry_run}}
+        call = {
+            "name": "call",
+            "arguments": {"command": case.command, "arguments": case.raw, "dry_run": dry_run},
+        }
         body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
         headers = {**self._key(key), "accept": "application/json, text/event-stream"}
         answer = self._json(case, "mcp", self.client.post("/mcp", content=json.dumps(body), headers=headers))
@@ -180,7 +202,9 @@ class Faces:
 
     def _json(self, case: Case, face: str, answer: Any) -> Json:
         if answer.status_code >= 500:
-            self.problems.append(f"{face} {case.command} ({case.what}): {answer.status_code} {answer.text[:200]}")
+            self.problems.append(
+                f"{face} {case.command} ({case.what}): {answer.status_code} {answer.text[:200]}"
+            )
         try:
             return cast(Json, answer.json())
         except ValueError:
@@ -295,16 +319,22 @@ def _try(faces: Faces, found: Found, case: Case, *, other: bool) -> None:
     if writes and not taken:
         again = faces.door(case)
         if (again.get("error") or {}).get("code") != first["error"]["code"]:
-            found.problems.append(f"{case.command} ({case.what}): {first['error']} in a dry run, then {again}")
+            found.problems.append(
+                f"{case.command} ({case.what}): {first['error']} in a dry run, then {again}"
+            )
     if not other:
         return
     dry = writes and taken
     for face, call in (("http", faces.http), ("mcp", faces.mcp)):
         told = call(case, dry_run=dry)
         found.count(face, told)
-        unread = face == "mcp" and (told.get("error") or {}).get("code") == -32700  # its JSON is read more strictly
+        unread = (
+            face == "mcp" and (told.get("error") or {}).get("code") == -32700
+        )  # its JSON is read more strictly
         if not unread and (told.get("error") or {}).get("code") != (first.get("error") or {}).get("code"):
-            found.problems.append(f"{face} {case.command} ({case.what}): {told.get('error')}, door {first.get('error')}")
+            found.problems.append(
+                f"{face} {case.command} ({case.what}): {told.get('error')}, door {first.get('error')}"
+            )
     if sayable(case):
         told = faces.cli(case, dry_run=dry or writes)  # words may say less than JSON, so it may be fine there
         found.count("cli", told)

@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.work.world import SUM, World, skill_zip
 from tokenhub.adapters.sandbox.bubblewrap import Bubblewrap
@@ -14,7 +14,7 @@ from tokenhub.identity.keys import authenticate
 from tokenhub.jobs import store as jobs
 from tokenhub.jobs.runner import run_job
 from tokenhub.work.skills.jobs import RUN, run_handler
-from tokenhub.work.skills.tables import skill_blobs, skill_files, skills
+from tokenhub.work.skills.tables import skill_blobs, skill_files, skill_runs, skills
 
 needs_bubblewrap = pytest.mark.skipif(bool(Bubblewrap().missing()), reason="no bubblewrap on this machine")
 
@@ -94,6 +94,12 @@ def test_another_organisation_sees_nothing_of_it(world: World) -> None:
         assert code(unknown) == code(foreign) == "skill_not_found", name
     assert world.do("eve", "skill.list")["items"] == []
     assert code(world.call("eve", "skill.result", run=world.ids["run"])) == "skill_run_not_found"
+    for listed in (world.do("eve", "job.list")["items"], world.do("admin", "job.list")["items"]):
+        assert "skill.run" not in {job["kind"] for job in listed}
+    with world.database.read("hub") as connection:
+        job = connection.execute(select(skill_runs.c.job_id)).scalars().first()
+    assert code(world.call("eve", "job.show", job=job)) == "job_not_found"
+    assert code(world.call("eve", "job.cancel", job=job)) == "job_not_found"
 
 
 @pytest.mark.parametrize("table", [skill_blobs, skill_files, skills], ids=lambda table: table.name)

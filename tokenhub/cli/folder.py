@@ -32,7 +32,9 @@ def packed(flag: str, value: str) -> str:
                 raise click.UsageError(f"{flag}: {value} has more than {BYTES_MAX} bytes.")
             return base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
-        raise click.UsageError(f"{flag}: cannot read {str(error.filename or value)[:200]}: {error.strerror}.") from error
+        raise click.UsageError(
+            f"{flag}: cannot read {str(error.filename or value)[:200]}: {error.strerror}."
+        ) from error
     except ValueError as error:  # a NUL in the path
         raise click.UsageError(f"{flag}: {value!r} is no path.") from error
     raise click.UsageError(f"{flag}: there is no folder and no zip at {value[:200]}.")

@@ -36,6 +36,8 @@ from tokenhub.kernel.errors import Conflict, HubError, InvalidRequest, Unavailab
 from tokenhub.kernel.words import clipped
 
 log = structlog.get_logger()
+KEY_MAX = 256
+"""Characters of an idempotency key."""
 PARAM_MAX = 120
 
 
@@ -79,6 +81,12 @@ def execute(
     progress = _Progress()
     try:
         command = registry.find_in(runtime.database, principal.org_id, name)
+        if len(idempotency_key) > KEY_MAX or not idempotency_key.isprintable():
+            raise InvalidRequest(
+                f"An idempotency key has at most {KEY_MAX} characters that print.",
+                code="invalid_argument",
+                param="idempotency_key",
+            )
         arguments = parse(command, raw)
         call = Call(
             command,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, or_, select, update
 
 from tokenhub.jobs.tables import jobs
-from tokenhub.jobs.types import LIVE, Arguments, Job, Progress, State
+from tokenhub.jobs.types import LIVE, PERSONAL, Arguments, Job, Progress, State
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import Conflict, NotFound
 from tokenhub.kernel.ids import new_id
@@ -46,13 +46,26 @@ def get_job(connection: Connection, job_id: str) -> Job:
     """One job. Raises: NotFound."""
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().first()
     if row is None:
-        raise NotFound(f"There is no job {job_id!r}.", code="job_not_found", param="job")
+        raise _none(job_id)
     return _job(row)
 
 
+def get_shared(connection: Connection, job_id: str) -> Job:
+    """One job of the hub's own, none of a person's. Raises: NotFound."""
+    job = get_job(connection, job_id)
+    if job.kind in PERSONAL:
+        raise _none(job_id)
+    return job
+
+
 def list_jobs(connection: Connection, *, kind: str = "", limit: int = 50) -> list[Job]:
-    """The newest jobs, newest first."""
-    query = select(jobs).order_by(jobs.c.created_at_ms.desc(), jobs.c.id.desc()).limit(limit)
+    """The newest jobs of the hub's own, newest first."""
+    query = (
+        select(jobs)
+        .where(jobs.c.kind.not_in(PERSONAL))
+        .order_by(jobs.c.created_at_ms.desc(), jobs.c.id.desc())
+        .limit(limit)
+    )
     if kind:
         query = query.where(jobs.c.kind == kind)
     return [_job(row) for row in connection.execute(query).mappings()]
@@ -142,6 +155,10 @@ def cancel(connection: Connection, job_id: str) -> Job:
     if not changed:
         raise Conflict(f"The job {job_id} has ended already ({job.state}).", code="job_ended", param="job")
     return job
+
+
+def _none(job_id: str) -> NotFound:
+    return NotFound(f"There is no job {job_id!r}.", code="job_not_found", param="job")
 
 
 def _job(row: RowMapping) -> Job:

@@ -9,6 +9,16 @@ Arguments = Mapping[str, str]
 LIVE: tuple[State, ...] = ("queued", "running")
 
 
+PERSONAL: set[str] = set()
+"""Kinds whose jobs are one person's: shown and cancelled by verbs of their owner, never among the hub's own."""
+
+
+def personal(kind: str) -> str:
+    """Declare a kind to be personal; returns it."""
+    PERSONAL.add(kind)
+    return kind
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a job is."""

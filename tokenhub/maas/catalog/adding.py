@@ -28,9 +28,9 @@ def model_name(path: Path) -> str:
 
 def check_file(path: Path) -> GgufHeader:
     """The header of a model file. Raises: InvalidRequest (no such file, not readable), NotGguf."""
-    if not path.is_file():
-        raise InvalidRequest(f"There is no file {path}.", code="file_not_found", param="path")
     try:
+        if not path.is_file():
+            raise InvalidRequest(f"There is no file {path}.", code="file_not_found", param="path")
         return read_header(path)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read ({error.strerror}).", param="path") from error

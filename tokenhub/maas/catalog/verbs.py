@@ -8,6 +8,7 @@ from tokenhub.commands import Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
 from tokenhub.jobs import store as job_store
 from tokenhub.jobs.types import Job
+from tokenhub.kernel.errors import InvalidRequest
 from tokenhub.maas.catalog import store
 from tokenhub.maas.catalog.adding import check_file, model_name
 from tokenhub.maas.catalog.jobs import ADD, PULL
@@ -142,7 +143,10 @@ def model_pull(ctx: Context, args: NameArgs) -> JobView:
 )
 def model_add(ctx: Context, args: AddArgs) -> JobView:
     """The file is hashed and linked (or copied) into the store. One without a chat template gets ChatML."""
-    path = Path(args.path).expanduser().absolute()
+    try:
+        path = Path(args.path).expanduser().absolute()
+    except RuntimeError as error:  # `~nobody`
+        raise InvalidRequest(f"There is no home folder for {args.path}.", param="path") from error
     check_file(path)
     name = args.name or model_name(path)
     job = job_store.enqueue(ctx.hub, ADD, subject=name, arguments={"path": str(path), "name": name})
@@ -180,7 +184,7 @@ def job_list(ctx: Context, args: JobListArgs) -> JobList:
 )
 def job_show(ctx: Context, args: JobArgs) -> JobView:
     """State, progress, and its result or error."""
-    return job_view(job_store.get_job(ctx.hub, args.job))
+    return job_view(job_store.get_shared(ctx.hub, args.job))
 
 
 @command(
@@ -196,7 +200,7 @@ def job_show(ctx: Context, args: JobArgs) -> JobView:
 )
 def job_cancel(ctx: Context, args: JobArgs) -> JobView:
     """It stops at its next report, within about a second."""
-    return job_view(job_store.cancel(ctx.hub, args.job))
+    return job_view(job_store.cancel(ctx.hub, job_store.get_shared(ctx.hub, args.job).id))
 
 
 def job_view(job: Job) -> JobView:

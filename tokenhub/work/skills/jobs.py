@@ -7,12 +7,12 @@ from sqlalchemy import Connection
 from tokenhub.agents.sandbox import Limits, Outcome, Sandbox, Script
 from tokenhub.db.engine import Database
 from tokenhub.identity import grants
-from tokenhub.jobs.types import Arguments, Handler, Progress, Reporter
+from tokenhub.jobs.types import Arguments, Handler, Progress, Reporter, personal
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import Conflict, HubError, PermissionDenied
 from tokenhub.work.skills import run_store, store
 
-RUN = "skill.run"
+RUN = personal("skill.run")
 
 
 def run_handler(database: Database, sandbox: Sandbox) -> Handler:
