@@ -124,7 +124,9 @@ def _answer(faces: Faces, declared: Command, argument: str, value: str, many: bo
         .replace(value, "#it")
         .replace(value.casefold(), "#it")
     )
-    text = re.sub(r"\(byte \d+\)", "", text.replace(value.upper(), "#it"))
+    text = re.sub(
+        r"\(byte \d+\)|Did you mean [^?]*\?|List all with [^.]*\.", "", text.replace(value.upper(), "#it")
+    )
 
     def masked(found: re.Match[str]) -> str:
         is_id = "_" in found[0] and len(found[0].rpartition("_")[2]) == 26
