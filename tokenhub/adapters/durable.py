@@ -17,6 +17,8 @@ from tokenhub.config import Settings
 
 log = structlog.get_logger()
 CLOSE_S = 5
+BEGIN_S = 5.0
+"""A stretch that has no thread by then was known to DBOS as ended."""
 FORGET_EVERY = 200
 _engine: "DurableEngine | None" = None
 
@@ -35,8 +37,8 @@ class DurableEngine:
         global _engine
         self._advance = advance
         self._lock = threading.Lock()
-        self._begun: set[str] = set()
-        """Runs whose stretch was handed to DBOS and has no thread yet."""
+        self._begun: dict[str, float] = {}
+        """Runs whose stretch was handed to DBOS and has no thread yet, with the moment."""
         self._carried: set[str] = set()
         self._ended: list[str] = []
         _engine = self
@@ -57,25 +59,27 @@ class DurableEngine:
     def start(self, run_id: str, segment: int) -> None:
         """Begin a stretch; harmless if it was begun."""
         with self._lock:
-            self._begun.add(run_id)
+            self._begun[run_id] = time.monotonic()
         with SetWorkflowID(f"{run_id}:{segment}"):
-            handle = DBOS.start_workflow(_stretch, run_id, segment)
-        if handle.get_status().status not in ("PENDING", "ENQUEUED"):  # it ended in a former life
-            with self._lock:
-                self._begun.discard(run_id)
+            DBOS.start_workflow(_stretch, run_id, segment)
 
     def running(self) -> int:
         """Stretches under way in this process."""
-        return len(self._begun | self._carried)
+        with self._lock:
+            return len(self._begun.keys() | self._carried)
 
     def busy(self, run_id: str) -> bool:
         """True while this process works on the run."""
-        return run_id in self._begun or run_id in self._carried
+        with self._lock:
+            begun = self._begun.get(run_id)
+            if begun is not None and time.monotonic() - begun > BEGIN_S:  # it had ended in a former life
+                del self._begun[run_id]
+            return run_id in self._begun or run_id in self._carried
 
     def carry(self, run_id: str, segment: int) -> None:
         """One stretch in its thread; a run is advanced by one thread at a time."""
         with self._lock:
-            self._begun.discard(run_id)
+            self._begun.pop(run_id, None)
             if run_id in self._carried:
                 return
             self._carried.add(run_id)

@@ -21,7 +21,7 @@ from tokenhub.db.engine import Database
 from tokenhub.kernel.clock import now_ms
 
 log = structlog.get_logger()
-TICK_S = 0.1
+TICK_S = 0.05
 EVENTS_MAX = 500
 BACKLOG_MAX = 10_000
 """A hub that never had agents looks back so far at first."""

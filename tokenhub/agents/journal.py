@@ -8,9 +8,23 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from tokenhub.agents.tables import agent_steps
 from tokenhub.agents.types import Action, Step
@@ -34,15 +48,14 @@ _EMPTY: dict[str, Any] = {
 
 def steps_of(connection: Connection, run_id: str) -> list[Step]:
     """Every step, in order."""
-    query = select(agent_steps).where(agent_steps.c.run_id == run_id).order_by(agent_steps.c.seq)
-    return [_step(row) for row in connection.execute(query)]
+    return [_step(row) for row in connection.execute(_STEPS, {"run_": run_id})]
 
 
 def open_model(
     connection: Connection, run_id: str, seq: int, *, model: str, body: str, held_tokens: int, at_ms: int
-) -> None:
+) -> Step:
     """A call to a model is about to be made; `held_tokens` bounds what it can use."""
-    _insert(
+    return _insert(
         connection,
         run_id=run_id,
         seq=seq,
@@ -54,9 +67,9 @@ def open_model(
     )
 
 
-def open_command(connection: Connection, run_id: str, seq: int, action: Action, *, at_ms: int) -> None:
+def open_command(connection: Connection, run_id: str, seq: int, action: Action, *, at_ms: int) -> Step:
     """A command is about to be run."""
-    _insert(
+    return _insert(
         connection,
         run_id=run_id,
         seq=seq,
@@ -124,7 +137,10 @@ def close(
     }
     if request_id:
         values["request_id"] = request_id
-    connection.execute(update(agent_steps).where(_here(run_id, seq)).values(**values))
+    statement = _closing(tuple(sorted(values)))
+    connection.execute(
+        statement, {"run_": run_id, "seq_": seq, **{f"{name}_": values[name] for name in values}}
+    )
 
 
 def sameness(action: Action) -> str:
@@ -142,12 +158,7 @@ def spent(connection: Connection, run_ids: Sequence[str], *, at_ms: int) -> tupl
 
     A gateway that died books what it delivered within `BOOKED_MS`; until then the broken call counts with its bound.
     """
-    held = or_(agent_steps.c.state.in_(("open", "waiting")), agent_steps.c.ended_at_ms > at_ms - BOOKED_MS)
-    query = select(
-        func.coalesce(func.sum(agent_steps.c.tokens), 0),
-        func.coalesce(func.sum(case((held, agent_steps.c.held_tokens), else_=0)), 0),
-    ).where(agent_steps.c.run_id.in_(run_ids))
-    row = connection.execute(query).one()
+    row = connection.execute(_SPENT, {"runs_": list(run_ids), "since_": at_ms - BOOKED_MS}).one()
     return int(row[0]), int(row[1])
 
 
@@ -168,8 +179,31 @@ def counts(connection: Connection, run_ids: Sequence[str]) -> dict[str, tuple[in
     return {row[0]: (int(row[1]), int(row[2])) for row in connection.execute(query)}
 
 
-def _insert(connection: Connection, **values: Any) -> None:
-    connection.execute(insert(agent_steps).values(**{**_EMPTY, **values}))
+def _insert(connection: Connection, **values: Any) -> Step:
+    row: dict[str, Any] = {**_EMPTY, "ended_at_ms": None, **values}
+    connection.execute(_INSERT, row)
+    fields: dict[str, Any] = {**row, "answer": None}
+    return Step(**fields)
+
+
+@cache
+def _closing(names: tuple[str, ...]) -> Update:
+    """Built once: what a statement costs here is mostly its making."""
+    here = (agent_steps.c.run_id == bindparam("run_")) & (agent_steps.c.seq == bindparam("seq_"))
+    return update(agent_steps).where(here).values({name: bindparam(f"{name}_") for name in names})
+
+
+def _spent() -> Select[Any, Any]:
+    held = or_(agent_steps.c.state.in_(("open", "waiting")), agent_steps.c.ended_at_ms > bindparam("since_"))
+    return select(
+        func.coalesce(func.sum(agent_steps.c.tokens), 0),
+        func.coalesce(func.sum(case((held, agent_steps.c.held_tokens), else_=0)), 0),
+    ).where(agent_steps.c.run_id.in_(bindparam("runs_", expanding=True)))
+
+
+_INSERT = insert(agent_steps)
+_STEPS = select(agent_steps).where(agent_steps.c.run_id == bindparam("run_")).order_by(agent_steps.c.seq)
+_SPENT = _spent()
 
 
 def _here(run_id: str, seq: int) -> Any:

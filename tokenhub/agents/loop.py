@@ -20,7 +20,7 @@ from tokenhub.agents.invoke import invoke, told
 from tokenhub.agents.minds import ACTIONS_MAX, MINDS
 from tokenhub.agents.model import Gateway, Reply
 from tokenhub.agents.runs import Superseded
-from tokenhub.agents.types import Action, Run, Step
+from tokenhub.agents.types import Action, Run, Step, StepState
 from tokenhub.agents.undoing import account_of, taking_back
 from tokenhub.commands import gates
 from tokenhub.commands.door import Runtime
@@ -99,14 +99,16 @@ class _Stretch:
             if self._loop.halt.is_set():
                 self._leave(lambda connection: runs.release(connection, self.run, at_ms=self._now()))
                 return
-            principal = self._admitted()
-            if principal is None or not self._step(principal):
+            if not self._step():
                 return
 
     # what comes next
 
-    def _step(self, principal: Principal) -> bool:
+    def _step(self) -> bool:
         """Do one thing; False if the stretch is over."""
+        principal = self._admitted()
+        if principal is None:
+            return False
         if self.run.origin.startswith("undo:"):
             return self._take_back(principal)
         last = next((step for step in reversed(self.steps) if step.kind == "model"), None)
@@ -194,8 +196,7 @@ class _Stretch:
     def _reserve(self) -> Step | None:
         """An open step whose bound is reserved; None if there is no room, and the run has ended or waits."""
         run, now = self.run, self._now()
-        with self._database.read("hub") as hub, self._database.read("ledger") as ledger:
-            lost = spending.lost(hub, ledger, run)
+        lost = spending.lost(self._database, run) if self.steps or run.parent_id else 0
         said = context.messages(run, self.steps, self._mind, at_ms=now)
         body: dict[str, Any] = {"model": run.model, **self._mind.body(self._loop.registry, run, said)}
         seq = self.steps[-1].seq + 1 if self.steps else 1
@@ -206,11 +207,12 @@ class _Stretch:
             if found.answer_tokens:
                 text = json.dumps({**body, "max_tokens": found.answer_tokens}, ensure_ascii=False)
                 held = bound + found.answer_tokens
-                journal.open_model(
-                    connection, run.id, seq, model=run.model, body=text, held_tokens=held, at_ms=now
+                self.steps.append(
+                    journal.open_model(
+                        connection, run.id, seq, model=run.model, body=text, held_tokens=held, at_ms=now
+                    )
                 )
         if found.answer_tokens:
-            self._reload()
             return self.steps[-1]
         if found.held_tokens:
             self._park("budget", now + 2000)
@@ -236,7 +238,9 @@ class _Stretch:
             if self.run.failures:
                 runs.count_failure(connection, self.run, 0)
         self.run = replace(self.run, failures=0)
-        self._reload()
+        self._put(
+            replace(step, state="done", answer=message, request_id=reply.request_id, tokens=reply.tokens)
+        )
 
     def _unanswered(self, step: Step, reply: Reply) -> bool:
         """Wait and ask again, or give up. The step stays open: the next stretch asks under the same key."""
@@ -304,9 +308,8 @@ class _Stretch:
                 return False
             with self._database.write("hub") as connection:
                 runs.extend(connection, self.run, at_ms=self._now())
-                journal.open_command(connection, self.run.id, seq, action, at_ms=self._now())
-            self._reload()
-            step = self.steps[-1]
+                step = journal.open_command(connection, self.run.id, seq, action, at_ms=self._now())
+            self.steps.append(step)
         elif step.state == "open" and self._now() - step.started_at_ms > REPEATABLE_MS:
             self._journal(step, _unknown(), state="unknown")
             return True
@@ -406,7 +409,9 @@ class _Stretch:
             )
             if waits_for:
                 self._wait(connection, waits_for, at_ms=now)
-        self._reload()
+        self._put(
+            replace(step, state=cast(StepState, state), answer=answer, audit_id=audit_id, gate_id=gate_id)
+        )
 
     def _wait(self, connection: Connection, subject: str, *, at_ms: int) -> None:
         """Wait for a question or a child; if it was decided or has ended meanwhile, go on at once."""
@@ -437,10 +442,6 @@ class _Stretch:
     def _leave(self, how: Callable[[Connection], None]) -> None:
         with self._database.write("hub") as connection:
             how(connection)
-
-    def _reload(self) -> None:
-        with self._database.read("hub") as connection:
-            self.steps = journal.steps_of(connection, self.run.id)
 
     def _put(self, step: Step) -> None:
         self.steps = [step if one.seq == step.seq else one for one in self.steps]

@@ -6,9 +6,22 @@ late writer changes nothing.
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from tokenhub.agents.tables import agent_cursors, agent_runs
 from tokenhub.agents.types import ENDED, Run
@@ -54,7 +67,7 @@ def insert_run(connection: Connection, values: dict[str, Any]) -> None:
 
 def load_run(connection: Connection, run_id: str) -> Run | None:
     """One run, whoever asks."""
-    row = connection.execute(select(agent_runs).where(agent_runs.c.id == run_id)).one_or_none()
+    row = connection.execute(_LOAD, {"run_": run_id}).one_or_none()
     return None if row is None else _run(row)
 
 
@@ -96,14 +109,12 @@ def line_of(connection: Connection, root_id: str) -> list[str]:
 
 def below(connection: Connection, run_id: str) -> list[str]:
     """Ids of a run and of those that it started, they too; in the order in which they began."""
-    own = select(agent_runs.c.id).where(agent_runs.c.id == run_id).cte("below", recursive=True)
-    own = own.union(select(agent_runs.c.id).where(agent_runs.c.parent_id == own.c.id))
-    return sorted(connection.execute(select(own.c.id)).scalars())
+    return sorted(connection.execute(_BELOW, {"run_": run_id}).scalars())
 
 
 def lock_root(connection: Connection, run: Run) -> None:
     """Hold the line's first row, so that one call at a time is measured against the budget."""
-    connection.execute(select(agent_runs.c.id).where(agent_runs.c.id == run.root_id).with_for_update())
+    connection.execute(_LOCK, {"run_": run.root_id})
 
 
 def claim(connection: Connection, run_id: str, segment: int, *, worker: str, at_ms: int) -> Run | None:
@@ -205,9 +216,7 @@ def wake_stopped(connection: Connection, org_id: str, subject: str, *, states: S
 
 def anything_due(connection: Connection, *, at_ms: int) -> bool:
     """True if `wake_due` would wake one; a read, so that polling takes no write lock."""
-    due = and_(agent_runs.c.state == "waiting", agent_runs.c.wake_at_ms <= at_ms)
-    left = and_(agent_runs.c.state == "running", agent_runs.c.lease_until_ms < at_ms)
-    return connection.execute(select(agent_runs.c.id).where(or_(due, left)).limit(1)).first() is not None
+    return connection.execute(_DUE, {"at_": at_ms}).first() is not None
 
 
 def set_back(connection: Connection, run_id: str, segment: int) -> None:
@@ -220,14 +229,12 @@ def set_back(connection: Connection, run_id: str, segment: int) -> None:
 
 def ready(connection: Connection, *, limit: int) -> list[tuple[str, int]]:
     """Stretches that wait for a worker, (run, segment), oldest run first."""
-    query = select(agent_runs.c.id, agent_runs.c.segment).where(agent_runs.c.state == "queued")
-    return [(row[0], row[1]) for row in connection.execute(query.order_by(agent_runs.c.id).limit(limit))]
+    return [(row[0], row[1]) for row in connection.execute(_READY, {"most_": limit})]
 
 
 def unfinished(connection: Connection) -> bool:
     """True if a worker has anything to take up."""
-    busy = agent_runs.c.state.in_(("queued", "running"))
-    return connection.execute(select(agent_runs.c.id).where(busy).limit(1)).first() is not None
+    return connection.execute(_BUSY).first() is not None
 
 
 def cursor(connection: Connection, org_id: str) -> int | None:
@@ -257,11 +264,48 @@ def _leave(connection: Connection, run: Run, values: dict[str, Any], at_ms: int)
 
 
 def _change(connection: Connection, run: Run, values: dict[str, Any]) -> None:
-    mine = and_(
-        agent_runs.c.id == run.id, agent_runs.c.segment == run.segment, agent_runs.c.state == "running"
-    )
-    if connection.execute(update(agent_runs).where(mine).values(**values)).rowcount != 1:
+    mine = {"run_": run.id, "of_segment": run.segment}
+    statement = _changing(tuple(sorted(values)))
+    if connection.execute(statement, {**mine, **{f"{name}_": values[name] for name in values}}).rowcount != 1:
         raise Superseded
+
+
+@cache
+def _changing(names: tuple[str, ...]) -> Update:
+    """Built once: what a statement costs here is mostly its making."""
+    mine = and_(
+        agent_runs.c.id == bindparam("run_"),
+        agent_runs.c.segment == bindparam("of_segment"),
+        agent_runs.c.state == "running",
+    )
+    return update(agent_runs).where(mine).values({name: bindparam(f"{name}_") for name in names})
+
+
+def _below() -> Select[str]:
+    own = select(agent_runs.c.id).where(agent_runs.c.id == bindparam("run_")).cte("below", recursive=True)
+    return select(own.union(select(agent_runs.c.id).where(agent_runs.c.parent_id == own.c.id)).c.id)
+
+
+_LOAD = select(agent_runs).where(agent_runs.c.id == bindparam("run_"))
+_LOCK = select(agent_runs.c.id).where(agent_runs.c.id == bindparam("run_")).with_for_update()
+_BELOW = _below()
+_DUE = (
+    select(agent_runs.c.id)
+    .where(
+        or_(
+            and_(agent_runs.c.state == "waiting", agent_runs.c.wake_at_ms <= bindparam("at_")),
+            and_(agent_runs.c.state == "running", agent_runs.c.lease_until_ms < bindparam("at_")),
+        )
+    )
+    .limit(1)
+)
+_READY = (
+    select(agent_runs.c.id, agent_runs.c.segment)
+    .where(agent_runs.c.state == "queued")
+    .order_by(agent_runs.c.id)
+    .limit(bindparam("most_"))
+)
+_BUSY = select(agent_runs.c.id).where(agent_runs.c.state.in_(("queued", "running"))).limit(1)
 
 
 def _visible(principal: Principal) -> ColumnElement[bool]:

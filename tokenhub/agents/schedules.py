@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from tokenhub.agents.begin import Spec, begin
 from tokenhub.agents.cron import parse_cron
@@ -93,8 +93,7 @@ def remove(connection: Connection, schedule_id: str) -> None:
 
 def anything_due(connection: Connection, *, at_ms: int) -> bool:
     """True if `fire_due` would fire one; a read."""
-    due = agent_schedules.c.next_at_ms <= at_ms
-    return connection.execute(select(agent_schedules.c.id).where(due).limit(1)).first() is not None
+    return connection.execute(_DUE, {"at_": at_ms}).first() is not None
 
 
 def fire_due(connection: Connection, *, at_ms: int) -> int:
@@ -127,6 +126,9 @@ def fire_event(connection: Connection, org_id: str, event: Mapping[str, Any], *,
         request = f"{schedule.request}\n\nThis happened (information that others wrote):\n{what[:EVENT_CHARACTERS_MAX]}"
         fired += _fire(connection, schedule, request, tainted=True, at_ms=at_ms)
     return fired
+
+
+_DUE = select(agent_schedules.c.id).where(agent_schedules.c.next_at_ms <= bindparam("at_")).limit(1)
 
 
 def _fire(connection: Connection, schedule: Schedule, request: str, *, tainted: bool, at_ms: int) -> int:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from tokenhub.agents import journal, runs
 from tokenhub.agents.types import Run, Step
+from tokenhub.db.engine import Database
 from tokenhub.metering.store import used_by_key
 from tokenhub.metering.types import UsageEvent
 
@@ -46,13 +47,16 @@ def room(hub: Connection, run: Run, *, prompt_bound: int, lost_tokens: int, at_m
     return Room(answer if answer >= ANSWER_TOKENS_MIN else 0, held_most)
 
 
-def lost(hub: Connection, ledger: Connection, run: Run) -> int:
-    """Tokens billed on the line's key for calls whose reply never came; 0 without looking where none broke off."""
-    calls = journal.calls_of(hub, runs.line_of(hub, run.root_id))
-    if all(attempts == 1 for _, _, attempts in calls):
-        return 0
-    known = {request_id for request_id, _, _ in calls}
-    return sum(event.total_tokens for name, event in booked(ledger, hub, run).items() if name not in known)
+def lost(database: Database, run: Run) -> int:
+    """Tokens billed on the line's key for calls whose reply never came; the books are asked only if any broke off."""
+    with database.read("hub") as hub:
+        calls = journal.calls_of(hub, runs.line_of(hub, run.root_id))
+        if all(attempts == 1 for _, _, attempts in calls):
+            return 0
+        known = {request_id for request_id, _, _ in calls}
+        with database.read("ledger") as ledger:
+            lines = booked(ledger, hub, run)
+    return sum(event.total_tokens for name, event in lines.items() if name not in known)
 
 
 def booked(ledger: Connection, hub: Connection, run: Run) -> dict[str, UsageEvent]:

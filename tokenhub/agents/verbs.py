@@ -274,7 +274,10 @@ def agent_show(ctx: Context, args: RunNamed) -> RunWhole:
 )
 def agent_approve(ctx: Context, args: RunDecide) -> GateView:
     """The same as `hub gate approve` of its question; the run goes on within a second."""
-    return gate_approve(ctx, GateDecide(gate=_gate_of(ctx, args.run), comment=args.comment))
+    gate_id = _gate_of(ctx, args.run)
+    answer = gate_approve(ctx, GateDecide(gate=gate_id, comment=args.comment))
+    runs.wake(ctx.hub, [gate_id])
+    return answer
 
 
 @command(

@@ -151,8 +151,7 @@ def export(
 
 def heads(connection: Connection) -> dict[str, int]:
     """Number of the last row of each organisation's chain of the hub's objects."""
-    head = audit_head["hub"]
-    return {row[0]: row[1] for row in connection.execute(select(head.c.org_id, head.c.seq))}
+    return {row[0]: row[1] for row in connection.execute(_HEADS)}
 
 
 def done_since(connection: Connection, org_id: str, *, after_seq: int, limit: int) -> list[RowMapping]:
@@ -246,3 +245,4 @@ _MOVE: dict[Name, Any] = {
     for name, head in audit_head.items()
 }
 _APPEND: dict[Name, Any] = {name: insert(table) for name, table in audit.items()}
+_HEADS = select(audit_head["hub"].c.org_id, audit_head["hub"].c.seq)

@@ -11,6 +11,8 @@ _BUMP = text(
     "ON CONFLICT (name) DO UPDATE SET counter = revision.counter + 1"
 )
 
+_CURRENT = text("SELECT SUM(counter) FROM revision WHERE name IN ('snapshot', 'secrets')")
+
 
 def bump(connection: Connection) -> None:
     """Count one change of what gateways hold in memory; part of the caller's transaction."""
@@ -22,12 +24,19 @@ def bump_authority(connection: Connection) -> None:
     connection.execute(_BUMP, {"name": "authority"})
 
 
+def bump_secrets(connection: Connection) -> None:
+    """Count one secret more or less of a key that gateways know or forget; nobody's permission changes."""
+    connection.execute(_BUMP, {"name": "secrets"})
+
+
 def current(connection: Connection) -> int:
-    """The counter, 0 before the first change."""
-    return int(connection.execute(text("SELECT counter FROM revision WHERE name = 'snapshot'")).scalar() or 0)
+    """What moves whenever gateways must look again; 0 before the first change."""
+    return int(connection.execute(_CURRENT).scalar() or 0)
 
 
 def counters(connection: Connection) -> tuple[tuple[str, int], ...]:
-    """Every counter; while it stays the same, whatever was read of identity and policies still holds."""
-    rows = connection.exec_driver_sql("SELECT name, counter FROM revision ORDER BY name").all()
+    """Every counter but that of secrets; while it stays the same, whatever was read of identity and policies still holds."""
+    rows = connection.exec_driver_sql(
+        "SELECT name, counter FROM revision WHERE name <> 'secrets' ORDER BY name"
+    ).all()
     return tuple((row[0], row[1]) for row in rows)

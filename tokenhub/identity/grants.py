@@ -191,7 +191,7 @@ def revoke_grant(connection: Connection, grant: Grant, *, at_ms: int) -> bool:
     below = below.union(select(grants.c.id).where(grants.c.parent_id == below.c.id))
     keys = api_keys.c.grant_id.in_(select(below.c.id)) & api_keys.c.revoked_at_ms.is_(None)
     connection.execute(update(api_keys).where(keys).values(revoked_at_ms=at_ms))
-    revision.bump(connection)
+    revision.bump_secrets(connection)
     return bool(changed) and grant.live(at_ms)
 
 

@@ -122,7 +122,7 @@ def add_secret(connection: Connection, key_id: str, *, ttl_ms: int, at_ms: int) 
     """One more secret of a key of the hub's own apps, for a while; the key's id, and so its books, stay the same."""
     secret = new_secret()
     _add_secret(connection, key_id, secret, at_ms=at_ms, expires_at_ms=at_ms + ttl_ms)
-    revision.bump(connection)
+    revision.bump_secrets(connection)
     return secret
 
 
