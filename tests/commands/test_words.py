@@ -45,7 +45,14 @@ REQUEST = (
         ("general", "channel", True),
         ("general", "user", False),
         ("Please", "user", False),
-        ("look at", "user", True),  # several words: whoever can be called so can be aimed at (decision 0017)
+        ("look at", "user", True),  # several words: whoever is called so can be aimed at (decision 0017)
+        ("the", "user", False),
+        ("at the", "user", False),
+        ("www.example.org/a", "note", False),
+        ("plan-2026.docx", "password", False),
+        ("invite Sarah", "hotel", False),
+        ("Sarah Baker", "hotel", True),
+        ("general", "url", False),
         ("", "user", False),
         ("…", "user", False),
     ],
@@ -59,6 +66,27 @@ def test_a_number_is_a_thing_only_beside_its_kind() -> None:
     assert Words("update transaction 7").name("7", ("transaction",))
     assert not Words("on June 13 delete the file").name("13", ("file",))
     assert not Words("file 13").name("3", ("file",))
+
+
+def test_a_cue_stays_within_its_sentence() -> None:
+    assert not Words("Read the file. 13 of us will come.").name("13", ("file",))
+    assert not Words("Any restaurant will do").name("any", ("restaurant",))
+    assert Words("Set my password to n3w-Secret").name("n3w-Secret", ("password",))
+
+
+@pytest.mark.parametrize(
+    ("request_", "wants"),
+    [
+        ("What scores did they give in the file 'feedback.xlsx'?", False),
+        ("How many appointments do I have on May 15th?", False),
+        ("Which events has Sarah been to", False),
+        ("Adding Tom to the event would be nice", True),
+        ("I want her invited", True),
+        ("", False),
+    ],
+)
+def test_a_question_asks_for_no_deed(request_: str, wants: bool) -> None:
+    assert Words(request_).wants_change() is wants
 
 
 def test_a_files_ending_may_be_left_out() -> None:

@@ -36,6 +36,7 @@ _FAMILIES: Final = {
     "project": "project",
     "department": "department",
 }
+FAMILIES: Final = frozenset(_FAMILIES)
 _KIND: Final = {word: kind for kind, words in _FAMILIES.items() for word in words.split()}
 _NOUN: Final = _KIND | {"email": "message", "mail": "message"}
 _ARGUMENT: Final = _KIND | dict.fromkeys(("to", "cc", "bcc", "email", "mail"), USER)
@@ -66,6 +67,20 @@ _WRITES: Final = _CREATES | _set(
     " change modify join star pin react archive copy enable disable attach open close complete finish reopen reply"
     " follow subscribe leave"
 )
+_DEEDS: Final = (_WRITES - _set("open close star like follow leave")) | _set(
+    "send tell notify inform ask remind forward post publish pay transfer refund buy order delete remove cancel drop"
+    " clear approve reject submit sign arrange organize organise start stop fix correct replace store register enter"
+    " include merge swap grant revoke allow deny prepare compose perform execute carry"
+)
+"""Verbs of a person who asks for more than an answer."""
+FUNCTION: Final = _set(
+    "a an the this that these those my your our their his her its i me we us you he she it they them who whom whose"
+    " which what when where why how if is are was were be been am do does did have has had will would can could should"
+    " may might must not no yes and or but so as at by for from in into of off on onto out over to up with without"
+    " all any both each every few more most other some such same new old then than there here m s t re ll ve d"
+    " please also just only first last next"
+)
+"""Words that are nobody's whole name."""
 _MONEY: Final = _set("amount sum money cents dollars euros")
 _JOINS: Final = _set("by from in to with for of on at into and or")
 
@@ -112,6 +127,15 @@ def effect_of(tool: str) -> str:
     return "write" if verb in _WRITES else "irreversible"
 
 
+def is_deed(word: str) -> bool:
+    """True for a verb, in whatever form, of a person who asks for more than an answer: `adding`, `invited`."""
+    stems = (word, word[:-1], word[:-2], word[:-3], word[:-3] + "e", word[:-2] + "e", word[:-4])
+    endings = ("s", "d", "ed", "ing")
+    return word in _DEEDS or (
+        word.endswith(endings) and any(len(stem) > 2 and stem in _DEEDS for stem in stems)
+    )
+
+
 def creates(tool: str) -> bool:
     """True if the tool makes a new thing: `create_file`; not `add_members`, which changes one."""
     words = parts(tool)
@@ -154,9 +178,10 @@ def is_sink(argument: str, shape: str, *, fresh: bool) -> bool:
     return shape not in ("integer", "number", "boolean", "null")
 
 
-def is_opaque(argument: str) -> bool:
-    """True if an argument of this name takes an id, which nobody is called by: `note_id`."""
-    return bool(set(parts(argument)) & _OPAQUE)
+def form_of(argument: str) -> str:
+    """`id` if an argument of this name takes an id, which nobody is called by; `mail` if an address; else empty."""
+    words = set(parts(argument))
+    return "id" if words & _OPAQUE else "mail" if words & {"email", "mail"} else ""
 
 
 def is_least_right(value: str) -> bool:

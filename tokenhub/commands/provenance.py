@@ -9,7 +9,7 @@ A tainted run acts alone only where every sink's value is one of these, for the 
   names the field too (`the same participants as …`);
 - made: the id of what the run itself has made.
 
-A write that aims at nobody, because it only makes something of the person's own, passes if it is the hub's own (undo
+A request that asks for nothing but an answer chooses nothing that is written. A write that aims at nobody, because it only makes something of the person's own, passes if it is the hub's own (undo
 takes it back), or if the request speaks of such a thing and says what it is called.
 Two things that are called the same vouch for neither.
 """
@@ -53,8 +53,8 @@ class Chosen(NamedTuple):
 
     kind: str
     value: str
-    opaque: bool = False
-    """Asked for as an id."""
+    form: str = ""
+    """`id` = asked for as an id, `mail` = as an address; else by any name."""
 
 
 class _Origin(NamedTuple):
@@ -92,16 +92,17 @@ def vouched(
     words = words_of(request_of(lent))
     if not aims:
         named = all(words.mentions(str(raw[name])) for name in raw if kinds.is_name(name))
-        asked = command.own == "asked" and words.speaks_of(command.records) and named
-        return asked or command.own == "yes" or command.effect != "write"
+        asked = command.own == "asked" and words.wants_change() and words.speaks_of(command.records)
+        return (asked and named) or command.own == "yes" or command.effect != "write"
     given = lent[0].vouched
     origin = _Origins(connection, principal, lent)
+    asked = command.effect == "read" or words.wants_change()
     resource = raw.get(command.resource_argument) if command.resource else None
     for aim in aims:
         thing = found if aim.value == resource and aim.kind == command.resource else None
         if thing is None and resolvable(aim.kind):
             thing = resolve(connection, principal, aim.kind, aim.value)
-        if _given(aim, thing, given) or _said(aim, thing, words, origin) or origin.vouches(aim):
+        if _given(aim, thing, given) or (asked and (_said(aim, thing, words, origin) or origin.vouches(aim))):
             continue
         return False
     return True
@@ -113,7 +114,7 @@ def chosen(command: Command, raw: Mapping[str, Any]) -> list[Chosen]:
     for sink in command.sinks:
         kind = command.kind_of(sink)
         found += [
-            Chosen(inner or kind, value, kinds.is_opaque(sink))
+            Chosen(inner or kind, value, kinds.form_of(sink))
             for inner, value in _leaves(raw.get(sink), "")
             if value not in ("", "False") and not (kind == kinds.RIGHT and kinds.is_least_right(value))
         ]
@@ -194,7 +195,9 @@ def _said(aim: Chosen, thing: Found | None, words: Words, origin: "_Origins") ->
         return words.name(called, (aim.kind,), listed=listed) and (
             listed or not origin.elsewhere(aim.kind, called)
         )
-    if aim.opaque and not is_code(aim.value) and not (is_address(aim.value) and aim.kind in _REACHED):
+    if aim.form == "mail" and "@" not in aim.value:
+        return False
+    if aim.form == "id" and not is_code(aim.value) and not (is_address(aim.value) and aim.kind in _REACHED):
         return False
     return words.name(aim.value, (aim.kind,)) and not origin.elsewhere(aim.kind, aim.value)
 

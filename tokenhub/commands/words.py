@@ -10,7 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tokenhub.commands.kinds import USER, is_least_right, kind_word, singular
+from tokenhub.commands.kinds import (
+    FAMILIES,
+    FUNCTION,
+    PLACE,
+    RIGHT,
+    USER,
+    is_deed,
+    is_least_right,
+    kind_word,
+    singular,
+)
 
 _QUOTES = "'\"“”‘’«»`"
 _EDGE = _QUOTES + "()[]{}<>,;:!?…*"
@@ -22,6 +32,8 @@ _NAME = re.compile(r"[\w .:'’&()+#-]+")
 _ENDS = frozenset(".!?:")
 _BETWEEN = frozenset(("named", "called", "titled", "name", "id", "number", "no", "the"))
 """Words that may stand between a kind and the name: `the file named X`, `file with ID 7`."""
+_BECOMES = frozenset(("to", "is", "as"))
+"""And between what is set and its value: `the password to X`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +106,25 @@ class Words:
         wanted = frozenset(kinds)
         if not _is_plain(value):
             return False
-        if is_address(value) or is_code(value):
-            return value.casefold() in self._exact
-        if "right" in wanted:
+        if is_address(value) or (is_code(value) and wanted & FAMILIES):
+            return bool(wanted & FAMILIES) and value.casefold() in self._exact
+        if PLACE in wanted:
+            return False
+        if RIGHT in wanted:
             return is_least_right(value) or any(True for _ in self._spans(atoms_of(value)))
         atoms = atoms_of(value)
         return any(self._names(span, atoms, wanted, listed) for span in self._spans(atoms))
 
+    def wants_change(self) -> bool:
+        """True if a word stands there that asks for more than an answer: `add`, `invited`."""
+        return any(is_deed(atom) for atom in self._atoms)
+
     def cued(self, value: str, kinds: Iterable[str]) -> bool:
         """True if the value stands there whole beside a word for one of these kinds: `file 13`, `the file X`."""
         wanted, atoms = frozenset(kinds), atoms_of(value)
-        return _is_plain(value) and any(self._cues(*span, wanted) & wanted for span in self._spans(atoms))
+        if not _is_plain(value) or FUNCTION.issuperset(atoms):
+            return False
+        return any(self._cues(*span, wanted) & wanted for span in self._spans(atoms))
 
     def calls(self, name: str, kinds: Iterable[str]) -> bool:
         """True if a thing of this whole name and kind is named; a file's ending may be left out."""
@@ -114,30 +134,43 @@ class Words:
     def _names(
         self, span: tuple[int, int], atoms: Sequence[str], wanted: frozenset[str], listed: bool
     ) -> bool:
+        if FUNCTION.issuperset(atoms):
+            return False
         first, after = span
         cues = self._cues(first, after, wanted)
         if cues:
             return bool(cues & wanted)
+        units = self.units[first:after]
+        if units[0].opens and units[-1].closes:
+            return not all(atom.isdigit() for atom in atoms)
+        if not wanted & FAMILIES and not listed:
+            proper = [unit for unit in units if not FUNCTION.issuperset(unit.atoms)]
+            capitals = len(proper) > 1 and all(unit.text[:1].isupper() for unit in proper)
+            return capitals or bool(wanted & {singular(atom) for atom in atoms})
         if all(atom.isdigit() for atom in atoms):
             return False
-        units = self.units[first:after]
-        if listed or (units[0].opens and units[-1].closes) or len(atoms) > 1:
+        if listed or len(atoms) > 1:
             return True
-        capital = units[0].text[:1].isupper() and not units[0].starts
-        return capital and USER in wanted
+        return USER in wanted and units[0].text[:1].isupper() and not units[0].starts
 
     def _cues(self, first: int, after: int, wanted: frozenset[str]) -> set[str]:
         """Kinds that the words beside a name say: `file NAME`, `NAME file`, `file with ID NAME`."""
         near: list[str] = []
+        between = _BETWEEN if wanted & FAMILIES else _BETWEEN | _BECOMES
         place = first - 1
-        while place >= 0 and not self.units[place].closes and len(self.units[place].atoms) == 1:
-            word = self.units[place].atoms[0]
+        while place >= 0 and not self.units[place + 1].starts:
+            beside = self.units[place]
+            if beside.closes or len(beside.atoms) != 1:
+                break
+            word = beside.atoms[0]
             near.append(word)
-            if word not in _BETWEEN and not (word == "with" and set(near) & _BETWEEN):
+            if word not in between and not (word == "with" and set(near) & between):
                 break
             place -= 1
-        if after < len(self.units) and not self.units[after].opens and len(self.units[after].atoms) == 1:
-            near.append(self.units[after].atoms[0])
+        if after < len(self.units):
+            beside = self.units[after]
+            if not beside.opens and not beside.starts and len(beside.atoms) == 1:
+                near.append(beside.atoms[0])
         said = {singular(word) for word in near}
         return {kind_word(word) for word in said if kind_word(word)} | (said & wanted)
 
