@@ -208,3 +208,16 @@ def test_the_chain_holds_after_runs(office: Office) -> None:
     with office.database.read("hub") as connection:
         found = audit.verify(connection, "hub", office.world.people["ana"].org_id)
     assert found.faults == ()
+
+
+def test_one_sitting_answers_all_that_a_reply_asks(office: Office) -> None:
+    office.world.do("admin", "key.create", name="other")
+    calls = [["key.revoke", {"key": office.world.ids["spare"]}], ["key.revoke", {"key": "other"}]]
+    run = office.run(script(calls, "Both are gone."), by="admin")
+    asked = [one for one in office.world.do("admin", "gate.list")["items"] if one["grant_id"] == run.id]
+    assert run.state == "waiting" and len(asked) == 2
+    office.world.do("admin", "gate.answer", approve=[one["id"] for one in asked])
+    office.work()
+    done = office.look(run.id)
+    assert (done.state, done.answer) == ("done", "Both are gone.")
+    assert [one.state for one in office.steps(run.id) if one.kind == "command"] == ["done", "done"]

@@ -255,3 +255,49 @@ def test_an_agent_cannot_vouch_for_itself(call: Call, lend: Any) -> None:
     refused = call("grant.create", raw, by=agent)
     assert _code(refused) == "permission_denied"
     assert call("grant.create", {**raw, "vouched": ["ana"]}, by=agent).ok
+
+
+def test_several_questions_are_answered_in_one_sitting(call: Call, lend: Any) -> None:
+    for name in ("a", "b", "c"):
+        _data(call("key.create", {"name": name}))
+    agent = lend("key.*", effects=["irreversible"])
+    asked = {name: call("key.revoke", {"key": name}, by=agent).data["gate"] for name in ("a", "b", "c")}  # type: ignore[index]
+    raw = {"approve": [asked["a"], asked["b"]], "deny": [asked["c"]], "comment": "not this one"}
+    assert _code(call("gate.answer", raw, by=agent)) == "policy_denied"
+    assert _code(call("gate.answer", {})) == "invalid_request"
+    assert _code(call("gate.answer", {"approve": [asked["a"]], "deny": [asked["a"]]})) == "invalid_request"
+    half = call("gate.answer", {"approve": [asked["a"], "gate_unknown"]})
+    assert _code(half) == "gate_not_found"
+    assert call("gate.show", {"gate": asked["a"]}).data["state"] == "open", "all or none"  # type: ignore[index]
+    told = _data(call("gate.answer", raw))["items"]
+    assert [one["state"] for one in told] == ["approved", "approved", "denied"]
+    assert call("key.revoke", {"key": "a"}, by=agent).ok and call("key.revoke", {"key": "b"}, by=agent).ok
+    assert _code(call("key.revoke", {"key": "c"}, by=agent)) == "gate_denied"
+
+
+def test_a_policy_on_a_single_answer_holds_in_a_sitting(call: Call, lend: Any) -> None:
+    agent = lend("key.*", effects=["irreversible"])
+    gate = call("key.revoke", {"key": "admin"}, by=agent).data["gate"]  # type: ignore[index]
+    _data(
+        call(
+            "policy.apply",
+            {"text": PEOPLE + '@id("no") forbid (principal, action == Action::"gate.approve", resource);'},
+        )
+    )
+    assert _code(call("gate.answer", {"approve": [gate]})) == "policy_denied"
+    assert call("gate.answer", {"deny": [gate]}).ok
+
+
+def test_a_question_can_be_put_without_the_deed(call: Call, lend: Any) -> None:
+    _data(call("key.create", {"name": "old"}))
+    agent = lend("key.*", "team.*", effects=["read", "write", "irreversible"])
+    asked = call("key.revoke", {"key": "old"}, by=agent, ask_only=True)
+    assert asked.status == "pending" and asked.data is not None
+    assert call("team.create", {"name": "a"}, by=agent, ask_only=True).data is None
+    assert call("team.list", {}, by=agent, ask_only=True).data is None
+    assert _data(call("team.list"))["items"] == []
+    _data(call("gate.approve", {"gate": asked.data["gate"]}))
+    assert call("key.revoke", {"key": "old"}, by=agent, ask_only=True).data is None, (
+        "a yes is not used up by asking"
+    )
+    assert call("key.revoke", {"key": "old"}, by=agent).ok

@@ -86,10 +86,12 @@ class Agent:
         """The person reads every open question and answers each."""
         self.outcome.sittings += 1
         self.outcome.questions += len(self.open)
+        answers: dict[str, list[str]] = {"approve": [], "deny": []}
         for gate, step in self.open.items():
             yes = _key(step) in self.approved
+            answers["approve" if yes else "deny"].append(gate)
             self.outcome.asked.append(f"{'yes' if yes else 'no'}: {step[0]} {step[1]}"[:300])
-            self.world.ask(self.world.person, "gate.approve" if yes else "gate.deny", {"gate": gate})
+        self.world.ask(self.world.person, "gate.answer", answers)
         self.open = {}
 
 

@@ -15,6 +15,7 @@ ADMIN_COVERS = {"read", "usage:read", "keys:write"}
 NEVER_BY_AGENTS = {
     "gate.approve",
     "gate.deny",
+    "gate.answer",
     "policy.apply",
     "agent.create",
     "agent.resume",

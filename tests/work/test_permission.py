@@ -47,6 +47,7 @@ def test_nothing_of_another_organisation_can_be_touched(world: World) -> None:
         ("department.show", {"department": "{dept}"}),
         ("grant.revoke", {"grant": "{grant}"}),
         ("gate.approve", {"gate": "{gate}"}),
+        ("gate.answer", {"approve": ["{gate}"]}),
         ("audit.undo", {"audit": "{undoable}"}),
         ("user.disable", {"user": "ana"}),
     ):

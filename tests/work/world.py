@@ -368,6 +368,7 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
         "escalate": "lead",
     },
     "form.list": {},
+    "gate.answer": {"approve": ["{gate}"], "comment": "fine"},
     "gate.approve": {"gate": "{gate}", "comment": "fine"},
     "gate.deny": {"gate": "{gate}"},
     "gate.list": {},

@@ -139,6 +139,9 @@ def _heed(connection: Connection, org_id: str, event: Any) -> None:
     match event["command"]:
         case "gate.approve" | "gate.deny":
             runs.wake(connection, [str(json.loads(event["arguments"])["gate"])])
+        case "gate.answer":
+            told = json.loads(event["arguments"])
+            runs.wake(connection, [*map(str, told["approve"]), *map(str, told["deny"])])
         case "agent.stop" | "agent.resume":
             states = ("waiting",) if event["command"] == "agent.stop" else ("stopped",)
             for subject in _stopped(connection, org_id, str(event["id"])):

@@ -19,6 +19,7 @@ def invoke(
     *,
     key: str = "",
     dry_run: bool = False,
+    ask_only: bool = False,
 ) -> Envelope:
     """Run one command for an agent; never raises, every outcome is an envelope.
 
@@ -29,7 +30,15 @@ def invoke(
     if isinstance(raw, str):
         return Envelope("failure", error=Fault("invalid_json", raw, type="invalid_request_error", status=400))
     return execute(
-        registry, runtime, principal, name, raw, dry_run=dry_run, idempotency_key=key, request_id=key
+        registry,
+        runtime,
+        principal,
+        name,
+        raw,
+        dry_run=dry_run,
+        ask_only=ask_only,
+        idempotency_key=key,
+        request_id=key,
     )
 
 

@@ -8,7 +8,7 @@ one reads the journal and goes on where it ended. Everything that waits leaves t
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -118,7 +118,8 @@ class _Stretch:
             for place, action in enumerate(actions):
                 step = done.get(last.seq + 1 + place)
                 if step is None or step.state in ("open", "waiting"):
-                    return self._act(principal, action, last.seq + 1 + place, step)
+                    ahead = actions[place + 1 :]
+                    return self._act(principal, action, last.seq + 1 + place, step, ahead=ahead)
             if not actions:
                 self._end("done", "answered", str(last.answer.get("content") or ""))
                 return False
@@ -301,8 +302,19 @@ class _Stretch:
 
     # acting
 
-    def _act(self, principal: Principal, action: Action, seq: int, step: Step | None) -> bool:
-        """One command, once; False if the run now waits or has ended."""
+    def _act(
+        self,
+        principal: Principal,
+        action: Action,
+        seq: int,
+        step: Step | None,
+        *,
+        ahead: Sequence[Action] = (),
+    ) -> bool:
+        """One command, once; False if the run now waits or has ended.
+
+        Before it waits for a person, the rest of the same reply is asked about too: one sitting answers them all.
+        """
         if step is None:
             if self._repeats(action):
                 return False
@@ -325,6 +337,17 @@ class _Stretch:
         envelope = invoke(
             self._loop.registry, self._loop.runtime, principal, action.name, action.arguments, key=step.key
         )
+        if envelope.status == "pending" and (envelope.data or {}).get("gate"):
+            for later in ahead:
+                if not later.problem:
+                    invoke(
+                        self._loop.registry,
+                        self._loop.runtime,
+                        principal,
+                        later.name,
+                        later.arguments,
+                        ask_only=True,
+                    )
         return self._came(step, action, envelope)
 
     def _came(self, step: Step, action: Action, envelope: Envelope) -> bool:

@@ -57,6 +57,8 @@ class Call:
     """Idempotency key; empty = none."""
     request_id: str
     at_ms: int
+    ask_only: bool = False
+    """Put the question that this would put, and do nothing."""
 
     @property
     def caller(self) -> str:

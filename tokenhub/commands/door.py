@@ -69,13 +69,15 @@ def execute(
     raw: Mapping[str, Any],
     *,
     dry_run: bool = False,
+    ask_only: bool = False,
     idempotency_key: str = "",
     request_id: str = "",
 ) -> Envelope:
     """Run one command for `principal`; never raises, every outcome is an envelope.
 
     `raw` are the arguments as JSON values. `dry_run` runs the effect, tells the rows that it changed and rolls it
-    back. The same `idempotency_key` (per caller, 24 hours) with the same command and arguments answers as the first
+    back. `ask_only` does nothing but put to a person the question that the call would put, so that a plan of several
+    calls is answered in one sitting; where it would ask nothing, it answers success without data. The same `idempotency_key` (per caller, 24 hours) with the same command and arguments answers as the first
     time.
     """
     progress = _Progress()
@@ -97,6 +99,7 @@ def execute(
             "" if command.effect == "read" else idempotency_key,
             request_id,
             runtime.clock.now_ms(),
+            ask_only,
         )
         if command.writes is None:
             return _read(registry, runtime, call)
@@ -126,6 +129,8 @@ def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
         context = _context(registry, runtime, call, stack, None)
         admission = admit(context.hub, context.view, call)
         envelope = None
+        if call.ask_only and not admission.asks:
+            return Envelope("success")
         if admission.refusal is None and not admission.asks:
             result = call.command.run(context, call.arguments)
             envelope = Envelope(
@@ -168,6 +173,8 @@ def _write(registry: Registry, runtime: Runtime, call: Call, progress: _Progress
             if writes != "hub" and call.principal.grant_id is not None:
                 context.adopt("hub", stack.enter_context(runtime.database.write("hub")))
             admission = admit(context.hub, context.view, call)
+            if call.ask_only and not admission.asks:
+                return Envelope("success")
             replayed = _replay(written, writes, call) if call.key and not call.dry_run else None
             if admission.refusal is None and replayed is not None:
                 answer = replayed

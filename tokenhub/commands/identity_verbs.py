@@ -3,6 +3,7 @@
 from tokenhub.commands import (
     audit_verbs,
     catalogue_verbs,
+    gate_answer_verbs,
     gate_verbs,
     grant_verbs,
     group_verbs,
@@ -18,6 +19,7 @@ VERBS: list[Command] = [
     *group_verbs.VERBS,
     *grant_verbs.VERBS,
     *gate_verbs.VERBS,
+    *gate_answer_verbs.VERBS,
     *policy_verbs.VERBS,
     *audit_verbs.VERBS,
     *catalogue_verbs.VERBS,

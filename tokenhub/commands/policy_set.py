@@ -26,7 +26,7 @@ forbid (principal, action, resource) when { context.agent && !context.granted };
 @id("floor.agents-decide-nothing-for-people")
 forbid (
     principal,
-    action in [Action::"gate.approve", Action::"gate.deny", Action::"agent.approve", Action::"agent.deny",
+    action in [Action::"gate.approve", Action::"gate.deny", Action::"gate.answer", Action::"agent.approve", Action::"agent.deny",
                Action::"agent.undo", Action::"policy.apply", Action::"agent.create",
                Action::"agent.resume", Action::"key.create", Action::"key.rotate", Action::"login-link.create",
                Action::"grant.revoke", Action::"skill.allow", Action::"mcp.add", Action::"mcp.allow"],
