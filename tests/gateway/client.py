@@ -49,6 +49,9 @@ class Client:
         self.writer.close()
 
     def send(self, data: bytes) -> None:
+        """Raises: ConnectionResetError once the gateway has closed (uvloop's transport says RuntimeError)."""
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
 
     async def head(self) -> tuple[int, dict[str, str], bytes]:
