@@ -89,6 +89,7 @@ async def one(hub: Hub, rng: random.Random) -> None:
             case 0:
                 client.writer.transport.abort()
             case 1:
+                client.send(b"")  # raises if it is closed
                 client.writer.write_eof()
                 await asyncio.wait_for(client.reader.read(), 10)
             case _:
