@@ -4,6 +4,7 @@
 an id of the world.
 """
 
+import asyncio
 import base64
 import io
 import zipfile
@@ -13,10 +14,15 @@ from typing import Any, cast
 
 from sqlalchemy import insert, update
 
+from tests.catalog.test_gguf import gguf, text, u32
+from tests.clearing.conftest import an_event, hold, settled
+from tokenhub.adapters.handlers import job_handlers
 from tokenhub.agents.mcp import store as outside
 from tokenhub.agents.mcp.types import Seen
 from tokenhub.agents.tables import agent_runs
 from tokenhub.bootstrap.commands import registry
+from tokenhub.budgets.store import load_limits
+from tokenhub.clearing.clerk import Clerk
 from tokenhub.commands import Envelope
 from tokenhub.commands.door import Runtime, execute
 from tokenhub.config import Settings
@@ -26,8 +32,11 @@ from tokenhub.identity.first_run import ensure_first_run, local_operator
 from tokenhub.identity.keys import authenticate
 from tokenhub.identity.tables import organizations, users
 from tokenhub.identity.types import Principal
+from tokenhub.jobs import store as jobs
+from tokenhub.jobs.runner import run_job_inline
 from tokenhub.maas.catalog import store as catalog
 from tokenhub.maas.deployments import store as deployments
+from tokenhub.metering.store import record_engine_count
 
 MODEL = "smollm2-135m-instruct"
 TEXT = base64.b64encode(b"a plan").decode()
@@ -198,7 +207,13 @@ def _things(world: World) -> None:
     ids["job"] = job.data["id"]
     do("admin", "mcp.pin", command="task.show")
     _outside(world)
-    do("admin", "provider.add", name="lab", url="http://127.0.0.1:9/v1", model=["m"])
+    tested = do("admin", "provider.add", name="lab", url="http://127.0.0.1:9/v1", model=["m"])
+    do("admin", "job.cancel", job=tested["job"])
+    do("admin", "deploy.stop", name="lab/m")
+    do("admin", "price.set", sku=MODEL, input="3", output="4")
+    _served(world)
+    _model_of_ones_own(world)
+    do("admin", "task.create", title="Too much")
 
 
 def skill_zip(name: str, *, head: str = "", files: dict[str, bytes] | None = None) -> str:
@@ -270,6 +285,47 @@ def _approvals(world: World) -> None:
     ids["away"] = do("admin", "absence.create", start="2027-08-01", end="2027-08-14", deputy="bob")["id"]
 
 
+def _served(world: World) -> None:
+    """One request of the owner in the books, and three tokens more that its engine says it made."""
+    admin = world.people["admin"]
+    event = an_event(
+        "req_served", 200, org_id=admin.org_id, user_id=admin.user_id, key_id=admin.key_id, model=MODEL
+    )
+
+    async def serve() -> None:
+        with world.database.read("ledger") as connection:
+            limits = load_limits(connection)
+        clerk = Clerk(world.database, world.settings, owner_name="world", loop=asyncio.get_running_loop())
+        await clerk.start()
+        held = await hold(clerk, clerk.path(limits), 500, request_id="req_served")
+        clerk.capture(held, event)
+        await settled(clerk)
+        await clerk.close()
+
+    asyncio.run(serve())
+    with world.database.write("ledger") as connection:
+        record_engine_count(connection, event.engine_boot, at_ms=1, prompt_tokens=0, output_tokens=203)
+
+
+def _model_of_ones_own(world: World) -> None:
+    """A file beside the hub, added as `own` by the worker's job, and another one that is only there."""
+    for name in ("own", "other"):
+        path = world.settings.home / "files" / f"{name}.gguf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = {
+            "general.architecture": text("llama"),
+            "llama.context_length": u32(4096),
+            "general.name": text(name),
+        }
+        path.write_bytes(gguf(values))
+        world.ids[name] = str(path)
+    world.do("admin", "model.add", path=world.ids["own"], name="own")
+    handlers = job_handlers(world.database, world.settings)
+    with world.database.read("hub") as connection:
+        job = next(one for one in jobs.list_jobs(connection) if one.subject == "own")
+    run_job_inline(world.database, job.kind, handlers[job.kind], subject=job.subject, arguments=job.arguments)
+
+
 def _irreversible(world: World, name: str) -> dict[str, str]:
     return {"key": world.ids["spare"]} if name == "gate" else {"user": "zoe"}
 
@@ -325,7 +381,7 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "deploy.list": {},
     "deploy.remove": {"name": "lab/m"},
     "deploy.show": {"name": MODEL},
-    "deploy.start": {"name": MODEL},
+    "deploy.start": {"name": "lab/m"},
     "deploy.stop": {"name": MODEL},
     "doc.comment": {"doc": "Plan", "text": "Which Monday?"},
     "doc.create": {"title": "Second", "content": "words", "everyone": "read"},
@@ -389,10 +445,10 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "key.revoke": {"key": "{spare}"},
     "key.rotate": {"key": "{turned}"},
     "key.show": {"key": "{spare}"},
-    "ledger.correct": {"request_id": "req_none", "reason": "a test"},
-    "ledger.post-residual": {"engine_boot": "none"},
+    "ledger.correct": {"request_id": "req_served", "reason": "a test"},
+    "ledger.post-residual": {"engine_boot": "boot_1"},
     "ledger.reconcile": {},
-    "ledger.show": {"request_id": "req_none"},
+    "ledger.show": {"request_id": "req_served"},
     "ledger.statement": {},
     "ledger.verify": {},
     "login-link.create": {"user": "ana"},
@@ -414,10 +470,10 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "message.recall": {"message": "{message}"},
     "message.send": {"text": "Lunch? @bob", "to": "bob", "files": ["{file}"]},
     "message.show": {"message": "{message}"},
-    "model.add": {"path": "/none.gguf"},
+    "model.add": {"path": "{other}", "name": "other"},
     "model.list": {},
     "model.pull": {"name": "qwen2.5-coder-0.5b-instruct"},
-    "model.remove": {"name": MODEL},
+    "model.remove": {"name": "own"},
     "model.show": {"name": MODEL},
     "notice.list": {},
     "notice.read": {},
@@ -429,7 +485,7 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "policy.apply": {"text": POLICIES, "note": "a test"},
     "policy.list": {},
     "policy.why": {"command": "task.create", "arguments": {"title": "x"}, "user": "ana"},
-    "price.history": {"sku": "none"},
+    "price.history": {"sku": MODEL},
     "price.import": {"provider": "openai", "model": "gpt-4o-mini"},
     "price.list": {},
     "price.set": {"sku": MODEL, "input": "1", "output": "2"},
@@ -499,14 +555,3 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "work.search": {"text": "secretword"},
 }
 """Arguments for every command, by its name; the caller is the owner."""
-
-FAILING = {
-    "ledger.correct",
-    "ledger.post-residual",
-    "ledger.show",
-    "model.add",
-    "model.remove",
-    "price.history",
-    "price.show",
-}
-"""They need what no small world has (a served request, a file); parity holds for their refusals too."""

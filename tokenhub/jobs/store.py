@@ -161,6 +161,13 @@ def _none(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id!r}.", code="job_not_found", param="job")
 
 
+def cancel_live(connection: Connection, kind: str, subject: str) -> None:
+    """Cancel the job of this kind and subject, if one waits or runs."""
+    values = {"state": "cancelled", "finished_at_ms": now_ms(), "error": "Cancelled."}
+    live = (jobs.c.kind == kind) & (jobs.c.subject == subject) & jobs.c.state.in_(LIVE)
+    connection.execute(update(jobs).where(live).values(**values))
+
+
 def _job(row: RowMapping) -> Job:
     return Job(
         id=row["id"],

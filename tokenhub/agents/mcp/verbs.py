@@ -323,6 +323,7 @@ def mcp_forbid(ctx: Context, args: ForbidArgs) -> Allowed:
 def mcp_remove(ctx: Context, args: NameArgs) -> Removed:
     """Calls that still wait in the outbox are not sent."""
     server = _get(ctx, args.name)
+    job_store.cancel_live(ctx.hub, REFRESH, server.id)
     return Removed(name=server.name, tools=store.delete_server(ctx.hub, server))
 
 

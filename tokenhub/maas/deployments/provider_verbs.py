@@ -141,6 +141,7 @@ def provider_list(ctx: Context, args: NoArgs) -> ProviderList:
 def provider_remove(ctx: Context, args: NameArgs) -> ProviderRemoved:
     """Gateways stop routing to it within a second."""
     provider = provider_store.get_provider(ctx.hub, args.name)
+    job_store.cancel_live(ctx.hub, TEST_PROVIDER, provider.name)
     return ProviderRemoved(name=provider.name, models=provider_store.delete_provider(ctx.hub, provider.id))
 
 

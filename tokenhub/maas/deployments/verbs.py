@@ -253,8 +253,9 @@ def _deploy_from_provider(ctx: Context, args: CreateArgs) -> Deployed:
 
 def _set_desired(ctx: Context, name: str, desired: store.Desired) -> DeploymentView:
     row = store.get_deployment(ctx.hub, name)
+    before = row.desired
     store.set_desired(ctx.hub, row.id, desired)
-    ctx.inverse("deploy.stop" if desired == "running" else "deploy.start", name=row.id)
+    ctx.inverse("deploy.start" if before == "running" else "deploy.stop", name=row.id)
     if row.provider_id is None:
         ctx.pending(next=f"hub deploy show {row.model}")
     return _view(store.get_deployment(ctx.hub, row.id))
