@@ -91,3 +91,9 @@ OWN_VERBS = {("mcp", "serve"): ("tokenhub.cli.mcp_serve:serve", "Speak MCP on st
 
 OUTSIDE = "mcp"
 """The noun whose verbs are also tools of outside servers: `hub mcp SERVER.TOOL`."""
+
+PLURALS = {
+    "mcp.list": "outside MCP servers; add one with `hub mcp add`",
+    "mcp.calls": "calls to outside servers",
+}
+"""What a list holds, where it is not its noun with an s."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 import click
 
 from tokenhub.cli.manifest import Verb
+from tokenhub.cli.nouns import PLURALS
 from tokenhub.kernel.money import format_nano
 
 Json = dict[str, Any]
@@ -80,7 +81,7 @@ def human(data: Json, verb: Verb, *, currency: str) -> str:
         return _card(data, currency=currency)
     rows = cast(list[Json], items)
     if not rows:
-        return f"No {verb.noun.replace('-', ' ').removesuffix('s')}s."
+        return f"No {PLURALS.get(verb.name) or verb.noun.replace('-', ' ').removesuffix('s') + 's'}."
     text = table(rows, verb.columns or _short_columns(rows[0]), currency=currency)
     rest = {name: value for name, value in data.items() if name not in ("items", "next_cursor")}
     if rest:
