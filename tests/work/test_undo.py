@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import select
@@ -58,14 +59,21 @@ def told(changes: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
     }
 
 
-ENDED = {
-    "api_keys": lambda row: row["revoked_at_ms"] is not None,
-    "grants": lambda row: row["revoked_at_ms"] is not None,
-    "jobs": lambda row: row["state"] == "cancelled",
-    "budget_limit": lambda row: row["removed_at_ms"] is not None,
-    "skill_runs": lambda row: row["state"] == "cancelled",
-    "key_secrets": lambda _: True,  # of a revoked key
-    "skill_run_files": lambda _: True,  # of a cancelled run
+def _stopped(row: dict[str, Any], after: dict[str, Any]) -> bool:
+    """A run, or the grant that it has: its stop counts before its next command."""
+    return f"stops {row['org_id']}/{row['id']}" in after
+
+
+ENDED: dict[str, Callable[[dict[str, Any], dict[str, Any]], bool]] = {
+    "agent_runs": _stopped,
+    "api_keys": lambda row, after: row["revoked_at_ms"] is not None or _secretless(row, after),
+    "budget_limit": lambda row, _: row["removed_at_ms"] is not None,
+    "grants": lambda row, after: row["revoked_at_ms"] is not None or _stopped(row, after),
+    "jobs": lambda row, _: row["state"] == "cancelled",
+    "key_secrets": lambda _, __: True,  # of a revoked key
+    "skill_run_files": lambda _, __: True,  # of a cancelled run
+    "skill_runs": lambda row, _: row["state"] == "cancelled",
+    "stops": lambda _, __: True,  # what ended it
 }
 """What an inverse leaves on record, and how it says that it is in force no more."""
 STAMPS = {"changed_at_ms"}
@@ -80,9 +88,16 @@ def _still_in_force(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         if old is not None and new is not None:
             if any(old[name] != new[name] for name in old.keys() - STAMPS):
                 left.append(key)
-        elif old != new and (new is None or not ENDED.get(key.split()[0], lambda _: False)(new)):
+        elif old != new and (new is None or not ENDED.get(key.split()[0], lambda _, __: False)(new, after)):
             left.append(key)
     return left
+
+
+def _secretless(row: dict[str, Any], after: dict[str, Any]) -> bool:
+    """A key that nobody can show: it only says for whom something acts."""
+    return not any(
+        key.startswith("key_secrets ") and one["key_id"] == row["id"] for key, one in after.items()
+    )
 
 
 def _other(name: Name) -> Name:
