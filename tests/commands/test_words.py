@@ -107,3 +107,9 @@ def test_what_a_request_speaks_of() -> None:
     words = Words("Book two Meetings for the same participants")
     assert words.speaks_of(("event",)) and not words.speaks_of(("file",))
     assert words.says("participants") and words.says("participant") and not words.says("part")
+
+
+def test_chinese_needs_no_spaces_around_quotation_marks() -> None:
+    words = Words("请把文件「季度计划」分享给li.lei@example.com，谢谢")
+    assert words.name("季度计划", ("file",)) and not words.name("计划", ("file",))
+    assert words.wants_change() and not Words("文件「季度计划」里有什么？").wants_change()

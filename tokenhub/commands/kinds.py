@@ -73,6 +73,11 @@ _DEEDS: Final = (_WRITES - _set("open close star like follow leave")) | _set(
     " include merge swap grant revoke allow deny prepare compose perform execute carry"
 )
 """Verbs of a person who asks for more than an answer."""
+DEEDS_CHINESE: Final = _set(
+    "添加 加入 加上 创建 新建 建立 发送 发给 分享 共享 邀请 更新 修改 改成 改为 移动 预订 预定 提交 安排 完成 通知 告诉 提醒 删除 取消"
+    " 上传 写入 转账 付款 回复 转发 保存"
+)
+"""The same in Chinese, which puts no spaces between words."""
 FUNCTION: Final = _set(
     "a an the this that these those my your our their his her its i me we us you he she it they them who whom whose"
     " which what when where why how if is are was were be been am do does did have has had will would can could should"

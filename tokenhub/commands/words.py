@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tokenhub.commands.kinds import (
+    DEEDS_CHINESE,
     FAMILIES,
     FUNCTION,
     PLACE,
@@ -22,8 +23,10 @@ from tokenhub.commands.kinds import (
     singular,
 )
 
-_QUOTES = "'\"“”‘’«»`"
-_EDGE = _QUOTES + "()[]{}<>,;:!?…*"
+_QUOTES = "'\"“”‘’«»`「」『』《》"
+_EDGE = _QUOTES + "()[]{}<>,;:!?…*，。；：！？、（）"
+_OPENING, _CLOSING = re.compile("(?=[“«「『《])"), re.compile("(?<=[”»」』》])")
+"""Marks that stand between words also where no space does, as in Chinese."""
 _ADDRESS = re.compile(
     r"[^\s@/]+@[^\s@/]+\.[^\s@/]+|[a-z][a-z0-9+.-]*://\S+|www\.\S+|\S+\.\S+/\S*", re.IGNORECASE
 )
@@ -78,6 +81,7 @@ class Words:
 
     def __init__(self, text: str) -> None:
         self.units = _units(text)
+        self._chinese = any(word in text for word in DEEDS_CHINESE)
         self._exact = {unit.text.casefold() for unit in self.units}
         self._atoms = {atom for unit in self.units for atom in unit.atoms}
 
@@ -117,7 +121,7 @@ class Words:
 
     def wants_change(self) -> bool:
         """True if a word stands there that asks for more than an answer: `add`, `invited`."""
-        return any(is_deed(atom) for atom in self._atoms)
+        return self._chinese or any(is_deed(atom) for atom in self._atoms)
 
     def cued(self, value: str, kinds: Iterable[str]) -> bool:
         """True if the value stands there whole beside a word for one of these kinds: `file 13`, `the file X`."""
@@ -201,7 +205,7 @@ def words_of(text: str) -> Words:
 def _units(text: str) -> tuple[Unit, ...]:
     found: list[Unit] = []
     starts = True
-    for raw in text.split():
+    for raw in _CLOSING.sub(" ", _OPENING.sub(" ", text)).split():
         bare = raw.strip(_EDGE)
         ends = raw.rstrip(_QUOTES)[-1:] in _ENDS
         bare = bare.rstrip(".").rstrip(_EDGE)
