@@ -3,7 +3,7 @@
     python -m bench.commands.intent --url http://127.0.0.1:8080 --key sk-… MODEL [MODEL …] [--set requests-dev] [--limit 20]
 
 The people of the requests are added where they are missing. Every model is asked about every request, also where only one
-command is left to write. `now` is fixed, so that days have one answer. Judged is what the model wrote: valid = JSON
+command is left to write (`--decided-only`: not then). `now` is fixed, so that days have one answer. Judged is what the model wrote: valid = JSON
 that the command's own parser takes; exact = the expected command with equal arguments after parsing (defaults equal what is
 left out; letters' case and the spaces around a text do not count). `words alone` is the first option without any model.
 Writes bench/results/intent-DATE.json.
@@ -76,6 +76,8 @@ class Judged:
     words_command: bool
     words_exact: bool
     options: int
+    asked: bool
+    """False where one option was left and the model was not asked (`--decided-only`)."""
     prompt_tokens: int
     completion_tokens: int
     offer_ms: float
@@ -94,14 +96,20 @@ def add_people(target: Target) -> None:
         assert status == 200 or answer["error"]["code"] == "name_taken", answer
 
 
-def judge(target: Target, model: str, row: Json, *, temperature: float = 0.0, seed: int = 0) -> Judged:
-    """Ask for one request and compare."""
+def judge(
+    target: Target, model: str, row: Json, *, temperature: float = 0.0, seed: int = 0, always: bool = True
+) -> Judged:
+    """Ask for one request and compare. always: also where one option is left, which the schema then forces."""
     started = time.monotonic()
     _, offered = target.post("/api/commands/commands.offer", {"text": row["text"], "now": NOW})
     options = [Option(**item) for item in offered["data"]["items"]]
     asked = time.monotonic()
     body = {"model": model, **request_for(row["text"], options), "temperature": temperature, "seed": seed}
-    status, answer = target.post("/v1/chat/completions", body)
+    status, answer = (
+        target.post("/v1/chat/completions", body)
+        if always or len(options) > 1
+        else (200, {"choices": [{"message": {"content": options[0].line()}}]})
+    )
     ended = time.monotonic()
     wrote = str(answer["choices"][0]["message"]["content"]) if status == 200 else json.dumps(answer)
     usage = answer.get("usage") or {}
@@ -121,6 +129,7 @@ def judge(target: Target, model: str, row: Json, *, temperature: float = 0.0, se
         words_command=options[0].command == row["command"],
         words_exact=_same(first, expected),
         options=len(options),
+        asked=always or len(options) > 1,
         prompt_tokens=int(usage.get("prompt_tokens", 0)),
         completion_tokens=int(usage.get("completion_tokens", 0)),
         offer_ms=round((asked - started) * 1000, 1),
@@ -138,10 +147,11 @@ def summarise(judged: Sequence[Judged]) -> Json:
             said[f"{name}_pct_{language}"] = _share(part, name)
     several = [one for one in judged if one.options > 1]
     said["decided_by_model"] = len(several)
+    said["asked"] = sum(one.asked for one in judged)
     said["exact_pct_where_decided"] = _share(several, "exact")
     said["words_exact_pct_where_decided"] = _share(several, "words_exact")
     for name in ("prompt_tokens", "completion_tokens", "offer_ms", "model_ms"):
-        values = sorted(float(getattr(one, name)) for one in judged)
+        values = sorted(float(getattr(one, name)) for one in judged if one.asked) or [0.0]
         said[f"{name}_p50"] = statistics.median(values)
         said[f"{name}_p95"] = values[int(len(values) * 0.95) - 1]
     return said
@@ -199,6 +209,9 @@ def main() -> None:
     parser.add_argument("--key", required=True)
     parser.add_argument("--set", dest="which", default="requests")
     parser.add_argument("--limit", type=int, default=1000)
+    parser.add_argument(
+        "--decided-only", action="store_true", help="ask only where more than one option is left"
+    )
     parser.add_argument("--out", default="")
     asked = parser.parse_args()
     target, rows = Target(asked.url, asked.key), rows_of(asked.which)[: asked.limit]
@@ -214,7 +227,7 @@ def main() -> None:
     for model in asked.models:
         judged: list[Judged] = []
         for row in rows:
-            judged.append(judge(target, model, row))
+            judged.append(judge(target, model, row, always=not asked.decided_only))
             if len(judged) % 20 == 0:
                 print(model, len(judged), _share(judged, "valid"), _share(judged, "exact"), flush=True)
         document["models"][model] = {**summarise(judged), "each": [asdict(one) for one in judged]}

@@ -47,9 +47,10 @@ schedule: schedule, schedules, timetable, by the clock, 定时, 排程
 """
 
 VERBS = """
-create: create, new, make, add, set up, start a, open a, begin, establish, form a, found, issue, generate, register, onboard, sign up, draft, launch a, write a, kick off, need a, want a, remember, remind, 新建, 创建, 建, 新增, 添加, 增加, 成立, 设立, 新设, 生成, 开一个, 安排, 记个, 记一个, 记一下
+ought: has to, have to, must, should, needs to, need to, ought to, supposed to, 应该, 必须, 需要
+create: create, new, make, add, set up, start a, open a, begin, establish, form a, found, issue, generate, register, onboard, sign up, draft, launch a, write a, kick off, need a, want a, remember, remind, 新建, 创建, 建, 新增, 添加, 增加, 成立, 设立, 新设, 生成, 开一个, 加一个, 加个, 安排, 记个, 记一个, 记一下
 list: list, all, show all, overview, which, what are, any, who are, every, how do, what do, what is, what does, 列出, 列一下, 有哪些, 哪些, 所有, 列表, 一览, 情况, 都有什么, 还有什么, 看看有
-show: show, see, view, look at, display, details, detail, open up, read, tell me about, what does, what is, how is, who is, about, 查看, 看看, 看一下, 看, 显示, 详情, 打开, 内容
+show: show, see, view, look at, display, details, detail, open up, read, tell me about, what does, what is, how is, who is, about, stand, stands, status, 查看, 看看, 看一下, 看, 显示, 详情, 打开, 内容
 set: set, change, update, modify, move, raise, lower, rename, reassign, hand over, push, postpone, bump, adjust, put off, give another, assign, lead, 修改, 改, 更改, 更新为, 调整, 改为, 改成, 改派, 改名, 转给, 推迟, 提高, 降低
 remove: remove, delete, get rid of, throw away, throw out, dissolve, discard, take out, kick, take off, trash, bin, put away, lift, drop, forget, no longer, 删除, 删掉, 删, 移除, 去掉, 解散, 踢出, 取消, 移出
 share: share, give access, grant access, let see, let have a look, access, may see, should be able to see, able to see, for writing, write access, 分享, 共享, 可以编辑, 可以看, 开放给
@@ -63,7 +64,7 @@ recall: recall, unsend, retract, take back, withdraw, 撤回, 收回
 join: join, joins, put in, into the, enter, goes into, 加入, 分到, 进入, 调入
 leave: leave, quit, exit, take me out, no longer belongs, left, step out of, 退出, 离开, 退, 调离
 add: add, invite, bring in, put on, get into, join, joins, include, bring, into, 拉进, 拉入, 加到, 加进, 邀请, 放进, 加入
-history: history, versions, version history, over time, changed when, who changed, earlier versions, 历史, 版本, 历史版本, 变化, 改过
+history: history, past, in the past, versions, version history, over time, changed when, who changed, earlier versions, 历史, 版本, 历史版本, 变化, 改过
 get: get, download, fetch, content of, 下载, 获取, 取出
 put: put, upload, store, keep, save, 上传, 保存, 存
 move: move, rename, put into, should be called, file under, 移动, 重命名, 移到, 改名
@@ -119,10 +120,10 @@ gate.list: waiting, waits, open questions
 channel.create: group, members
 channel.leave: me
 channel.add: people
-message.list: conversation, talk, written, wrote, lately, last, latest, mentions, 记录, 看看
-message.send: let everybody know, everyone know
+message.list: conversation, talk, written, wrote, lately, last, latest, 记录, 看看
+message.send: let know, know, 说
 task.list: still to do, have to do, outstanding, open, left to do, 手上, 没做
-task.create: remember, remind, remind me, do not forget, don't forget, 提醒我, 记得, 别忘了, ask, before, should, has to, needs to, 让, 之前
+task.create: should, must, remember, remind, remind me, do not forget, don't forget, 提醒我, 记得, 别忘了, ask, before, should, has to, needs to, 让, 之前
 team.add: people, joins
 department.join: people
 department.set: head, heads, boss, led
@@ -135,8 +136,8 @@ usage.show: break down, by model, by team, by user, per day, per model, 按
 audit.list: denied, refused, happened
 policy.why: would be allowed, permitted
 policy.list: rules in force
-file.share: access, see
-doc.share: access, see, write, edit, 编辑, 可以
+file.share: access, may see
+doc.share: access, may see, may read, write access, 编辑, 可以
 file.show: who may see, who can see, size
 ledger.verify: books tampered
 audit.verify: altered log, audit changed
@@ -197,7 +198,10 @@ limit: first, last, at most, 条
 cap: cap, limit, tokens, 上限, 令牌
 input: input, 输入
 output: output, 输出
-title: title, as, retitle, titled, 职务, 标题
+title: title, as, retitle, titled, rename, called, 职务, 标题, 改名
+body: body, description, details, 正文, 内容
+content: content, body, whole text, 正文, 内容
+quote: quote, quoting, words, 引用
 lead: lead, led, head, heads, leads, boss, run by, 负责人, 主管, 领导
 parent: under, below, part of, parent, 上级, 隶属
 by: by, per, each, break down, 按, 每

@@ -28,6 +28,7 @@ _LENGTH = re.compile(
     r"\b\d+\s*(?:seconds?|minutes?|hours?|days?|weeks?|months?)\b|\d+\s*个?(?:分钟|小时|天|周|月)",
     re.IGNORECASE,
 )
+_SCOPE = re.compile(r"\b(?:user|team|project|key|model):(?=\S)[^\s,，。;；]+")
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*|[一-鿿]+")
 _ENDING = re.compile(r"(?:(?<=[^aeiou]{2})ing|(?<=..[^aeiou])ed|(?<=..[sxz])es|(?<=..[^su])s)$")
 _STOP_WORDS = """
@@ -44,6 +45,8 @@ _LOOKING = 1.0
 """Added to what only reads where the sentence has no verb at all."""
 _PHRASE_MAX = 4
 _AFTER_COLON = 0.25
+_PLURAL = 0.7
+"""Weight of `list` where a noun of the catalogue stands in the plural."""
 
 
 class Hit(NamedTuple):
@@ -94,13 +97,15 @@ def index_with(registry: Registry, others: Sequence[Command]) -> Index:
 def query_terms(text: str) -> dict[str, float]:
     """Terms of what is asked and how much each counts: quotations count nothing, what follows a colon little."""
     bare, kinds = _without_content(text)
-    head, _, tail = bare.partition(":")
+    head, _, tail = bare.partition(": ")
     wanted: defaultdict[str, float] = defaultdict(float)
     for part, times in ((head, 1.0), (tail, _AFTER_COLON if head.strip() else 1.0)):
         for term, count in terms(part).items():
             wanted[term] += min(count, 2.0) * times
     for kind in kinds:
         wanted[kind] += 1.0
+    if any(word in _plurals() for word in re.findall(r"[a-z-]+", bare.lower())):
+        wanted["=list"] += _PLURAL
     return dict(wanted)
 
 
@@ -213,8 +218,10 @@ def _without_content(text: str) -> tuple[str, list[str]]:
     for match in command_names(bare):
         kinds += ["=commands"] * (not match.endswith("*"))
         bare = bare.replace(match, " ")
+    kinds += ["=budget" for _ in _SCOPE.finditer(bare)]
+    bare = _SCOPE.sub(" ", bare)
     kinds += ["=file" for _ in FILE_NAME.finditer(bare)]
-    return FILE_NAME.sub(" ", bare).replace("：", ":"), kinds
+    return FILE_NAME.sub(" ", bare).replace("：", ": "), kinds
 
 
 def command_names(text: str) -> list[str]:
@@ -225,6 +232,12 @@ def command_names(text: str) -> list[str]:
 @cache
 def _verbs() -> frozenset[str]:
     return frozenset(f"={concept}" for concept, _ in _lines(VERBS))
+
+
+@cache
+def _plurals() -> frozenset[str]:
+    forms = {surface for _, surface in _lines(NOUNS)}
+    return frozenset(form for form in forms if form.endswith("s") and form[:-1] in forms)
 
 
 @cache

@@ -48,11 +48,11 @@ def kind_of(name: str, rules: Mapping[str, Any], *, command: str) -> Kind:
     if "commands that it may run" in low or low.startswith("the command, such as") or name == "command":
         return "command"
     if name != "name" and re.search(
-        r"\b(person|people|who|user)\b.*\b(names?|ids?)\b|name or id of the (person|user)\b|^who is in it",
+        r"\b(person|people|who|user)\b.*\b(names?|ids?)\b|name or id of the (person|user)\b|^who\b(?! may| can)|\b(this|a) person\b",
         low,
     ):
         return "person"
-    if re.search(r"such as [^.]*\b\d+[hdm]\b|`minute`", low):
+    if re.search(r"\bhow long\b|such as [^.]*\b\d+[hdm]\b|`minute`", low):
         return "length"
     if re.search(r"\bdate\b|iso 8601|first instant|until when", low):
         return "day"
@@ -62,7 +62,7 @@ def kind_of(name: str, rules: Mapping[str, Any], *, command: str) -> Kind:
         return "id"
     if name == "role" or "one of owner" in low:
         return "choice"
-    thing = r"\b(by name or id|name or id|id or name|its title|shown prefix|by name|'s name|only of this|only this|public model name)"
+    thing = r"\b(by name or id|name or id|id or name|its title|its name|shown prefix|by name|'s name|only of this|only this|public model name)"
     if re.search(rf"{thing}\b|a model of the catalogue|deployment's id|of its folder|new folder", low):
         return "thing"
     if name in ("name", "title") and command.partition(".")[2] in ("create", "add"):

@@ -12,7 +12,7 @@ from tokenhub.commands.retrieval import FILE_NAME, IDENTIFIER, QUOTED, command_n
 
 _NUMBER = re.compile(
     r"(?<![\w.:/-])(\d[\d,]*(?:\.\d+)?)\s?(k|m|b|thousand|million|billion|万|亿|千)?(?![\w./:-]|\.\d)"
-    r"|(?<=[第到为成约共月周天日年每])(\d+(?:\.\d+)?)\s?([kKmMbB万亿千]?)",
+    r"|(?<=[一-鿿])(\d+(?:\.\d+)?)\s?([kKmMbB万亿千]?)",
     re.IGNORECASE,
 )
 _FACTORS = {"thousand": "k", "million": "M", "billion": "B", "k": "k", "m": "M", "b": "B", "千": "k"}

@@ -14,7 +14,7 @@ _HEAD = re.compile(
 )
 _TAIL = re.compile(
     r"(?:[\s,.!?，。！？、:：;；]|\b(?:by|before|until|till|on|at|for|from|in|to|with|and|the|of|due|deadline|under|now)\b)*$|"
-    r"[之以]?前(?:完成|做完|要做完)?$|(?:吧|了|呢|啊|一下)$",
+    r"[之以]?前(?:完成|做完|要做完)?$|(?:吧|呢|啊|一下)$",
     re.IGNORECASE,
 )
 _BEFORE_DAY = re.compile(
@@ -26,7 +26,7 @@ NAMED = re.compile(
     r"[\s:：]*([^\s,，。.:：;；\"“”]+)",
     re.IGNORECASE,
 )
-_STOP_CHINESE = re.compile(r"[里中的下上，。：；、？！\s“”「」\"']|改|加|删|给")
+_STOP_CHINESE = re.compile(r"[里中的下上，。：；、？！\s“”「」\"']|改|加|删|给|有|是|和|吗")
 
 
 @dataclass(frozen=True, slots=True)

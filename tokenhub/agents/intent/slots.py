@@ -23,6 +23,10 @@ CHOICES_MAX = 6
 """Most values offered for one argument."""
 NAME_MAX = 60
 """Longest rest of a sentence that may be a name."""
+_RENAMED = re.compile(
+    r"(?:should be called|(?:rename|retitle)\b.*\bto)\s+([^\s,，。]+)|改名[为成]?\s*([^\s，。]+)",
+    re.IGNORECASE,
+)
 _COMMENTS = (
     "comment",
     "reason",
@@ -50,8 +54,6 @@ class Slot:
     """What it may be, the likeliest first."""
     evidence: bool
     """False if the sentence gives nothing and the values are a last resort."""
-    certain: bool
-    """True if the first value is said outright: an id, a quotation, a person, a day."""
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Reading:
     used: list[Span] = field(default_factory=list[Span])
     unused: int = 0
     """Things named that no argument takes; ids and people count twice."""
+    given: int = 0
+    """Optional arguments that the sentence gives."""
     missing: int = 0
     """Required arguments without evidence."""
 
@@ -84,8 +88,10 @@ def read(command: str, schema: Mapping[str, Any], mentions: Mentions) -> Reading
         if slot is not None:
             slots[name] = slot
     reading.slots = [slots[name] for name in properties if name in slots]
+    reading.given = sum(not slot.required for slot in reading.slots)
     reading.missing = sum(slot.required and not slot.evidence for slot in reading.slots)
     said = [*mentions.days, *mentions.lengths, *mentions.files, *mentions.quoted, *mentions.commands]
+    said += [*mentions.numbers, *mentions.distinct, *mentions.paths, *mentions.scopes]
     said += [*mentions.emails, *mentions.addresses, *(_PLAINLY * (*mentions.ids, *mentions.people))]
     reading.unused = sum(not any(touches(span, used) for used in reading.used) for span in said)
     return reading
@@ -124,14 +130,7 @@ class _Seeker:
             self.reading.used += spans if evidence else []
         elif evidence:
             self.reading.used += [span for span in spans if self._typed(span.value) == values[0]][:1]
-        certain = evidence and (self.kind not in ("thing", "name", "text") or self._is_outright(spans[0]))
-        return Slot(self.name, self.kind, self.required, tuple(values[:CHOICES_MAX]), evidence, certain)
-
-    def _is_outright(self, span: Span) -> bool:
-        m = self.mentions
-        return any(span == said for said in (*m.quoted, *m.ids, *m.files, *m.paths)) or any(
-            span.start == match.start(1) for match in NAMED.finditer(m.text)
-        )
+        return Slot(self.name, self.kind, self.required, tuple(values[:CHOICES_MAX]), evidence)
 
     def _spans(self) -> list[Span]:
         m = self.mentions
@@ -291,14 +290,18 @@ class _Seeker:
             return []
         if not self.required:
             if self.name in ("name", "title") and not quoted:
-                named = re.search(r"should be called\s+(\S+)|改名[为成]?\s*([^\s，。]+)", self.mentions.text)
+                named = _RENAMED.search(self.mentions.text)
                 return (
-                    self._remains.free([Span(named.start(), named.end(), named[1] or named[2])])
+                    self._remains.free(
+                        [Span(named.start(1 if named[1] else 2), named.end(), named[1] or named[2])]
+                    )
                     if named
                     else []
                 )
             return [*quoted, *(colon if self.name in ("comment", "reason", "text", "note") else [])]
-        return [*quoted, *colon, *self._remains.leftovers()]
+        named = [*self.mentions.ids, *self.mentions.scopes, *self.mentions.commands]
+        rest = [s for s in self._remains.leftovers() if not any(touches(s, one) for one in named)]
+        return [*quoted, *colon, *rest]
 
     def _typed(self, value: Any) -> Any:
         """The value in the argument's type; None if it cannot be."""
