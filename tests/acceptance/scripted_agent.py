@@ -3,7 +3,7 @@
 The first user message holds the script between `<<` and `>>`: a JSON list in base64. Each item is a reply: a string is a final
 answer, a list is tool calls `["task.create", {…}]`. `"$N.field"` in an argument stands for `data.field` of the N-th
 tool result so far. The place in the script is the number of replies that the conversation holds already, so the same
-request always gets the same reply. `GET /counts` tells how often each (script, place) was asked.
+request always gets the same reply; under a schema of choices it writes the first. `GET /counts` tells how often each (script, place) was asked.
 
     python -m tests.acceptance.scripted_agent --delay-ms 5
 """
@@ -133,6 +133,9 @@ class Server:
         self.requests.append(asked)
         await asyncio.sleep(self.delay_s)
         name, message = reply_to(asked["messages"])
+        schema = (asked.get("response_format") or {}).get("json_schema", {}).get("schema", {})
+        if schema.get("enum"):
+            message = {"role": "assistant", "content": json.dumps(schema["enum"][0])}
         self.counts[name] = self.counts.get(name, 0) + 1
         prompt = sum(len(str(one.get("content") or "").split()) for one in asked["messages"])
         completion = max(len(json.dumps(message).split()), 1)

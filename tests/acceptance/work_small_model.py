@@ -52,7 +52,9 @@ def small_model(run: Run) -> Measured:
         f"{len(rows)} requests, {named} commands; {words}; {sum(one.valid for one in hot)} of {len(hot)} valid at temperature 2;"
         f" recall at 5 {recall(rows)['at_5']} %",
         {
-            "models": {model: {**found[model], "each": [asdict(one) for one in judged[model]]} for model in MODELS},
+            "models": {
+                model: {**found[model], "each": [asdict(one) for one in judged[model]]} for model in MODELS
+            },
             "temperature_2": [asdict(one) for one in hot],
             "recall_pct": recall(rows),
         },

@@ -18,15 +18,15 @@ from tokenhub.commands.registry import Registry
 
 Json = dict[str, Any]
 ANSWER_MAX = 2000
-_NEXT = re.compile(r"(?:(?<=[^\d\s][.!?])\s+|[。！？；;\n]+|[,，.]?\s*\b(?:and )?then\b,?\s*|[，,]?\s*(?:然后|接着|之后再)\s*)")
+_NEXT = re.compile(
+    r"(?:(?<=[^\d\s][.!?])\s+|[。！？；;\n]+|[,，.]?\s*\b(?:and )?[Tt]hen\b,?\s*|[，,]?\s*(?:然后|接着|之后再)\s*)"
+)
 
 
 class ExactMind:
     """One command at a time, from the person's own words."""
 
-    def body(
-        self, registry: Registry, run: Run, messages: Sequence[Json], *, people: Sequence[str] = ()
-    ) -> Json:
+    def body(self, registry: Registry, run: Run, messages: Sequence[Json], *, people: Sequence[str]) -> Json:
         """The request to the model: one of the options of the sentence whose turn it is, or a closing sentence."""
         parts = sentences(run.request)
         turn = sum(message.get("role") == "assistant" for message in messages)
@@ -36,7 +36,10 @@ class ExactMind:
         options = options_of(registry, parts[turn], people=people, now=now)
         asked = request_for(parts[turn], options)
         rules = [message for message in messages if message.get("role") == "system"][:1]
-        return {**{name: asked[name] for name in ("response_format", "temperature")}, "messages": [*rules, *asked["messages"]]}
+        return {
+            **{name: asked[name] for name in ("response_format", "temperature")},
+            "messages": [*rules, *asked["messages"]],
+        }
 
     def messages(self, step: Step, answers: Sequence[Step]) -> list[Json]:
         """What was written, and what came of it."""

@@ -28,6 +28,7 @@ from tokenhub.commands.envelope import Envelope
 from tokenhub.commands.registry import Registry
 from tokenhub.commands.retrieval import index_of
 from tokenhub.identity import grants
+from tokenhub.identity.directory import people_named_in
 from tokenhub.identity.keys import principal_of
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import HubError
@@ -199,7 +200,10 @@ class _Stretch:
         run, now = self.run, self._now()
         lost = spending.lost(self._database, run) if self.steps or run.parent_id else 0
         said = context.messages(run, self.steps, self._mind, at_ms=now)
-        body: dict[str, Any] = {"model": run.model, **self._mind.body(self._loop.registry, run, said)}
+        body: dict[str, Any] = {
+            "model": run.model,
+            **self._mind.body(self._loop.registry, run, said, people=self._people()),
+        }
         seq = self.steps[-1].seq + 1 if self.steps else 1
         bound = _bound(json.dumps(body, ensure_ascii=False)) + spending.OVERHEAD_TOKENS
         with self._database.write("hub") as connection:
@@ -220,6 +224,13 @@ class _Stretch:
         else:
             self._end("failed", "budget", f"Its {run.tokens_max} tokens are used up.")
         return None
+
+    def _people(self) -> list[str]:
+        """Whom the request names, for a mind that reads arguments from it."""
+        if self.run.mind != "exact":
+            return []
+        with self._database.read("hub") as connection:
+            return people_named_in(connection, self.run.org_id, self.run.request)
 
     def _journal_reply(self, step: Step, reply: Reply) -> None:
         message = _named_calls(reply.message)

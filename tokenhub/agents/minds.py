@@ -1,7 +1,7 @@
 """How the next action is asked for, and read from what the model said. A run names its mind.
 
 `tools` is for models that call tools: three tools over the whole catalogue and a few commands as tools of their own,
-never every schema. `exact` asks for one JSON object under a schema, for models that are too small for that.
+never every schema. `exact` (`exact.py`) asks for one whole command under a schema, for models that are too small for that.
 A mind is three pure functions of the run and its journal; the loop knows none of them by name.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from tokenhub.agents.exact import ExactMind
 from tokenhub.agents.types import Action, Run, Step
 from tokenhub.commands.describe import inlined
 from tokenhub.commands.registry import Registry
@@ -22,8 +23,8 @@ ACTIONS_MAX = 8
 class MindOf(Protocol):
     """What the loop needs of a mind."""
 
-    def body(self, registry: Registry, run: Run, messages: Sequence[Json]) -> Json:
-        """The request to the model, without `model` and `max_tokens`."""
+    def body(self, registry: Registry, run: Run, messages: Sequence[Json], *, people: Sequence[str]) -> Json:
+        """The request to the model, without `model` and `max_tokens`. people: whom the request names."""
         ...
 
     def messages(self, step: Step, answers: Sequence[Step]) -> list[Json]:
@@ -39,7 +40,7 @@ class MindOf(Protocol):
 class ToolMind:
     """Tool calls as OpenAI has them."""
 
-    def body(self, registry: Registry, run: Run, messages: Sequence[Json]) -> Json:
+    def body(self, registry: Registry, run: Run, messages: Sequence[Json], *, people: Sequence[str]) -> Json:
         """search, describe, call, and the pinned commands."""
         pinned = [
             _tool(
@@ -70,7 +71,7 @@ class ToolMind:
         ]
 
 
-MINDS: dict[str, MindOf] = {"tools": ToolMind()}
+MINDS: dict[str, MindOf] = {"tools": ToolMind(), "exact": ExactMind()}
 
 
 def tool_name(command: str) -> str:
