@@ -230,10 +230,14 @@ def main() -> None:
             judged.append(judge(target, model, row, always=not asked.decided_only))
             if len(judged) % 20 == 0:
                 print(model, len(judged), _share(judged, "valid"), _share(judged, "exact"), flush=True)
-        document["models"][model] = {**summarise(judged), "each": [asdict(one) for one in judged]}
+        document["models"][model] = {
+            **summarise(judged),
+            "missed": [asdict(one) for one in judged if not one.exact],
+        }
         print(
             json.dumps(
-                {name: value for name, value in document["models"][model].items() if name != "each"}, indent=1
+                {name: value for name, value in document["models"][model].items() if name != "missed"},
+                indent=1,
             )
         )
     out = Path(asked.out) if asked.out else HERE.parent / "results" / f"intent-{document['date']}.json"

@@ -15,6 +15,8 @@ from tokenhub.agents.intent.choice import request_for
 from tokenhub.agents.intent.options import options_of
 from tokenhub.agents.types import Action, Run, Step
 from tokenhub.commands.registry import Registry
+from tokenhub.db.engine import Database
+from tokenhub.identity.directory import people_named_in
 
 Json = dict[str, Any]
 ANSWER_MAX = 2000
@@ -59,6 +61,14 @@ class ExactMind:
         if set(given) != {"command", "arguments"}:
             return []
         return [Action("", str(given["command"]), json.dumps(given["arguments"], ensure_ascii=False))]
+
+
+def people_of(database: Database, run: Run) -> list[str]:
+    """Whom the request names, for a mind that reads arguments from it; nobody for the others."""
+    if run.mind != "exact":
+        return []
+    with database.read("hub") as connection:
+        return people_named_in(connection, run.org_id, run.request)
 
 
 def sentences(request: str) -> list[str]:

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from tokenhub.agents import context, journal, runs, spending
+from tokenhub.agents.exact import people_of
 from tokenhub.agents.invoke import invoke, told
 from tokenhub.agents.minds import ACTIONS_MAX, MINDS
 from tokenhub.agents.model import Gateway, Reply
@@ -28,7 +29,6 @@ from tokenhub.commands.envelope import Envelope
 from tokenhub.commands.registry import Registry
 from tokenhub.commands.retrieval import index_of
 from tokenhub.identity import grants
-from tokenhub.identity.directory import people_named_in
 from tokenhub.identity.keys import principal_of
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import HubError
@@ -202,7 +202,7 @@ class _Stretch:
         said = context.messages(run, self.steps, self._mind, at_ms=now)
         body: dict[str, Any] = {
             "model": run.model,
-            **self._mind.body(self._loop.registry, run, said, people=self._people()),
+            **self._mind.body(self._loop.registry, run, said, people=people_of(self._database, run)),
         }
         seq = self.steps[-1].seq + 1 if self.steps else 1
         bound = _bound(json.dumps(body, ensure_ascii=False)) + spending.OVERHEAD_TOKENS
@@ -224,13 +224,6 @@ class _Stretch:
         else:
             self._end("failed", "budget", f"Its {run.tokens_max} tokens are used up.")
         return None
-
-    def _people(self) -> list[str]:
-        """Whom the request names, for a mind that reads arguments from it."""
-        if self.run.mind != "exact":
-            return []
-        with self._database.read("hub") as connection:
-            return people_named_in(connection, self.run.org_id, self.run.request)
 
     def _journal_reply(self, step: Step, reply: Reply) -> None:
         message = _named_calls(reply.message)
