@@ -11,6 +11,9 @@ def test_whatever_answers_others_words_says_so() -> None:
             "calendar.free",
             "event.create",
             "hook.send",
+            "report-form.list",
+            "report.comment",
+            "report.missing",
             "room.list",
         ),  # they answer only what their caller or an administrator wrote, or what the hub itself says
         *(

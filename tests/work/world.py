@@ -282,6 +282,13 @@ def _approvals(world: World) -> None:
         )
     ids["returned"] = do("admin", "request.create", form="expense", values={"sum": 12})["id"]
     do("bob", "request.return", request=ids["returned"], comment="which project?")
+    fields = {"done": "done", "trouble": "text"}
+    do("admin", "report-form.create", name="weekly", fields=fields, readers=["lead", "admin"], tz="UTC")
+    do("admin", "report-form.create", name="daily", fields=fields, period="day", readers=["bob"])
+    for name, period in (("draft", "2026-W40"), ("sent", "2026-W41")):
+        ids[f"{name}_report"] = do("ana", "report.draft", form="weekly", period=period)["id"]
+    do("ana", "report.send", report=ids["sent_report"])
+    ids["own_report"] = do("admin", "report.draft", form="daily", period="2026-10-01")["id"]
     ids["away"] = do("admin", "absence.create", start="2027-08-01", end="2027-08-14", deputy="bob")["id"]
 
 
@@ -497,6 +504,22 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "provider.list": {},
     "provider.remove": {"name": "lab"},
     "provider.test": {"name": "lab"},
+    "report-form.close": {"form": "weekly"},
+    "report-form.create": {
+        "name": "monthly",
+        "fields": {"done": "done", "next": "open", "met": "events"},
+        "authors": ["ana", "sales"],
+        "due": "fri 16:00",
+    },
+    "report-form.list": {},
+    "report.comment": {"report": "{sent_report}", "text": "Well done"},
+    "report.draft": {"form": "weekly", "period": "2026-W39"},
+    "report.list": {},
+    "report.missing": {"form": "weekly", "period": "2026-W41"},
+    "report.read": {"report": "{sent_report}"},
+    "report.send": {"report": "{own_report}", "to": ["ana"]},
+    "report.set": {"report": "{own_report}", "values": {"trouble": "none"}},
+    "report.show": {"report": "{sent_report}"},
     "request.add-signer": {"request": "{two}", "user": "zoe", "after": True},
     "request.approve": {"request": "{request}", "comment": "enjoy"},
     "request.create": {"form": "expense", "values": {"sum": 7}},

@@ -34,6 +34,8 @@ from tokenhub.work import (
     messages,
     outbox_verbs,
     people,
+    report_forms,
+    reports,
     request_decisions,
     requests,
     rooms,
@@ -84,5 +86,7 @@ def registry() -> Registry:
         outbox_verbs,
         request_decisions,
         absences,
+        report_forms,
+        reports,
         sources=(OutsideTools(),),
     )

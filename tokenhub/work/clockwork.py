@@ -47,13 +47,13 @@ class Clockwork:
         now = self._clock.now_ms()
         with self._database.read("hub") as connection:
             due = list(connection.execute(_due_reminders(now)).scalars())
-            late: list[Row[Any]] = list(connection.execute(_late_requests(now)))
+            late = [(row.id, row.org_id) for row in connection.execute(_late_requests(now))]
             forms = list(connection.execute(_due_reports(now)).scalars())
         for event_id in due:
             with self._database.write("hub") as connection:
                 self._remind(connection, event_id, now)
-        for row in late:
-            self._escalate(row, now)
+        for request_id, org_id in late:
+            self._escalate(request_id, org_id, now)
         for form_id in forms:
             with self._database.write("hub") as connection:
                 self._ask_for_reports(connection, form_id, now)
@@ -73,19 +73,19 @@ class Clockwork:
         if following is not None:
             connection.execute(reminders.insert().values(event_id=event_id, **following))
 
-    def _escalate(self, row: Row[Any], now: int) -> None:
-        if self._refused.get(row.id, 0) > now:
+    def _escalate(self, request_id: str, org_id: str, now: int) -> None:
+        if self._refused.get(request_id, 0) > now:
             return
         runtime = Runtime(self._database, self._settings, self._clock)
         answer = execute(
-            self._registry, runtime, clock_of(row.org_id), "request.escalate", {"request": row.id}
+            self._registry, runtime, clock_of(org_id), "request.escalate", {"request": request_id}
         )
         if answer.error is not None and answer.error.code == "not_late":
             return  # another worker, or a person, was faster
         if not answer.ok:
-            self._refused[row.id] = now + REFUSED_MS
+            self._refused[request_id] = now + REFUSED_MS
             problem = answer.error.message if answer.error is not None else answer.status
-            log.warning("deadline_not_passed_on", request=row.id, error=problem)
+            log.warning("deadline_not_passed_on", request=request_id, error=problem)
 
     def _ask_for_reports(self, connection: Connection, form_id: str, now: int) -> None:
         mine = (report_due.c.form_id == form_id) & (report_due.c.due_at_ms <= now)
