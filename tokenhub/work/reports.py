@@ -4,7 +4,7 @@ import json
 from typing import Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
@@ -16,22 +16,18 @@ from tokenhub.kernel.errors import Conflict, InvalidRequest, PermissionDenied
 from tokenhub.kernel.ids import new_id
 from tokenhub.work import report_periods
 from tokenhub.work.calendar_tables import (
-    events,
     report_comments,
     report_forms,
     report_readers,
     reports,
 )
 from tokenhub.work.errors import ReportNotFound
-from tokenhub.work.event_store import overlapping, takes_part, times_of, when_of
 from tokenhub.work.people import TEXT_MAX, names_of, notify, person
-from tokenhub.work.recurrence import instances
+from tokenhub.work.report_drafts import drafted
 from tokenhub.work.report_forms import ReportFormNamed, find_report_form
-from tokenhub.work.tables import tasks
-from tokenhub.work.visibility import events_of, reports_of, tasks_of
+from tokenhub.work.visibility import reports_of
 
 VERBS: list[Command] = []
-LINES_MAX = 200
 
 
 class ReportView(Model):
@@ -149,7 +145,7 @@ def report_draft(ctx: Context, args: ReportDraft) -> ReportWhole:
     form = find_report_form(ctx.hub, ctx.principal, args.form)
     now = report_periods.period_at(form, ctx.now_ms)
     period = report_periods.check_period(form, args.period) if args.period else now
-    drafted = _drafted(ctx, form, period)
+    fresh = drafted(ctx, form, period)
     row = _own(ctx, form.id, period)
     if row is None:
         report_id = new_id("report")
@@ -160,7 +156,7 @@ def report_draft(ctx: Context, args: ReportDraft) -> ReportWhole:
                 form_id=form.id,
                 author_id=ctx.principal.actor,
                 period=period,
-                answers=json.dumps(drafted, ensure_ascii=False),
+                answers=json.dumps(fresh, ensure_ascii=False),
                 state="draft",
                 created_at_ms=ctx.now_ms,
                 updated_at_ms=ctx.now_ms,
@@ -171,7 +167,7 @@ def report_draft(ctx: Context, args: ReportDraft) -> ReportWhole:
         raise Conflict(f"You have handed in {period} already ({row.id}).", code="report_sent", param="period")
     fields: dict[str, str] = json.loads(form.fields)
     old: dict[str, str] = json.loads(row.answers)
-    kept = {name: old.get(name, "") if fields[name] == "text" else drafted[name] for name in fields}
+    kept = {name: old.get(name, "") if fields[name] == "text" else fresh[name] for name in fields}
     return _write(ctx, row.id, answers=json.dumps(kept, ensure_ascii=False))
 
 
@@ -408,43 +404,6 @@ def _lead_of(ctx: Context, user_id: str) -> str | None:
             if lead is not None and lead != user_id:
                 return lead
     return None
-
-
-def _drafted(ctx: Context, form: Row[Any], period: str) -> dict[str, str]:
-    """A text for each field, from the caller's own work of the period."""
-    from_ms, until_ms = report_periods.bounds_ms(form, period)
-    fields: dict[str, str] = json.loads(form.fields)
-    made = {
-        "done": lambda: _tasks(ctx, from_ms, until_ms),
-        "open": lambda: _tasks(ctx, None, until_ms),
-        "events": lambda: _events(ctx, from_ms, until_ms),
-        "text": lambda: "",
-    }
-    return {name: made[source]() for name, source in fields.items()}
-
-
-def _tasks(ctx: Context, from_ms: int | None, until_ms: int) -> str:
-    """The caller's tasks that were done since `from_ms`; those that are open, if it is None."""
-    me = ctx.principal.actor
-    mine = or_(tasks.c.assignee_id == me, (tasks.c.creator_id == me) & tasks.c.assignee_id.is_(None))
-    query = select(tasks.c.title, tasks.c.due_at_ms).where(tasks_of(ctx.principal), mine)
-    if from_ms is None:
-        query = query.where(tasks.c.state == "open", tasks.c.created_at_ms < until_ms)
-        query = query.order_by(tasks.c.priority, tasks.c.id)
-    else:
-        done = (tasks.c.state == "done") & (tasks.c.done_at_ms >= from_ms) & (tasks.c.done_at_ms < until_ms)
-        query = query.where(done).order_by(tasks.c.done_at_ms)
-    return "\n".join(f"- {row.title}" for row in ctx.hub.execute(query.limit(LINES_MAX)))
-
-
-def _events(ctx: Context, from_ms: int, until_ms: int) -> str:
-    mine = events_of(ctx.principal) & takes_part(ctx.principal.actor) & overlapping(from_ms, until_ms)
-    found = [
-        (one.start_ms, f"- {row.title}, {when_of(one.start_ms, one.end_ms, row.tz, all_day=row.all_day)}")
-        for row in ctx.hub.execute(select(events).where(mine).limit(1000)).all()
-        for one in instances(times_of(row), from_ms=from_ms, until_ms=until_ms)
-    ]
-    return "\n".join(line for _, line in sorted(found)[:LINES_MAX])
 
 
 def _whole(ctx: Context, report_id: str) -> ReportWhole:
