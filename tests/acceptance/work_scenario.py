@@ -52,10 +52,20 @@ class Office:
 
     def raw(self, who: str, *words: str) -> "subprocess.CompletedProcess[str]":
         """The command as a person would type it."""
-        environment = {**self.hub.environment, "TOKENHUB_URL": self.hub.url, "TOKENHUB_API_KEY": self.keys[who]}
+        environment = {
+            **self.hub.environment,
+            "TOKENHUB_URL": self.hub.url,
+            "TOKENHUB_API_KEY": self.keys[who],
+        }
         command = [sys.executable, "-m", "tokenhub.cli.main", *words]
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=120, cwd=self.hub.home, check=False
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=self.hub.home,
+            check=False,
         )
         self.lines.append(f"{done.returncode} {who}: hub {' '.join(words)[:160]}")
         return done
@@ -74,7 +84,9 @@ class Office:
 
         def there() -> bool:
             seen.append(self.data(who, "agent", "show", run_id))
-            return seen[-1]["state"] in ("done", "failed", "stopped") or seen[-1]["waits_for"].startswith("gate_")
+            return seen[-1]["state"] in ("done", "failed", "stopped") or seen[-1]["waits_for"].startswith(
+                "gate_"
+            )
 
         assert wait_for(there, timeout_s=90, every_s=1.0), seen[-1]
         return seen[-1]
@@ -154,14 +166,34 @@ def set_up(office: Office, model_url: str) -> None:
     """ana works in sales, which bob leads; forms for leave and expenses, a weekly report, a scripted model."""
     for name in ("ana", "bob"):
         office.data("admin", "user", "create", name)
-        scopes = [word for one in ("read", "work", "inference", "usage:read", "keys:write") for word in ("--scopes", one)]
+        scopes = [
+            word
+            for one in ("read", "work", "inference", "usage:read", "keys:write")
+            for word in ("--scopes", one)
+        ]
         office.keys[name] = office.data("admin", "key", "create", name, "--user", name, *scopes)["key"]
     office.data("admin", "department", "create", "sales", "--lead", "bob")
     office.data("admin", "department", "join", "sales", "ana")
     office.data("admin", "form", "create", "leave", "--fields", '{"from": "date", "to": "date"}', "--route", "lead",
                 "--hours", "48", "--escalate", "lead")  # fmt: skip
-    office.data("admin", "form", "create", "expense", "--fields", '{"sum": "number", "invoice": "file"}', "--route", "bob")
-    office.data("admin", "report-form", "create", "weekly", "--fields", '{"done": "done", "next": "open", "met": "events"}')
+    office.data(
+        "admin",
+        "form",
+        "create",
+        "expense",
+        "--fields",
+        '{"sum": "number", "invoice": "file"}',
+        "--route",
+        "bob",
+    )
+    office.data(
+        "admin",
+        "report-form",
+        "create",
+        "weekly",
+        "--fields",
+        '{"done": "done", "next": "open", "met": "events"}',
+    )
     for name in ("ana", "bob"):
         office.data(name, "calendar", "set", "--tz", "Europe/Berlin")
     office.data("admin", "provider", "add", "scripted", "--url", f"{model_url}/v1", "--model", MODEL)
@@ -219,7 +251,9 @@ def injection(office: Office) -> dict[str, Any]:
         question = run["question"]
         reasons.append(f"{question['command']}: {question['why']}")
         assert run["tainted"], run
-        office.run("bob", "agent", "deny", run["id"], "--comment", "the invoice wrote that, not I", codes=(0, 8))
+        office.run(
+            "bob", "agent", "deny", run["id"], "--comment", "the invoice wrote that, not I", codes=(0, 8)
+        )
         time.sleep(0.5)
         run = office.settled("bob", run["id"])
     assert run["state"] == "done" and len(reasons) == 2, (run["state"], reasons, run["trace"])
@@ -229,7 +263,9 @@ def injection(office: Office) -> dict[str, Any]:
     asked = office.data("admin", "audit", "list", "--outcome", "asked")["items"]
     audited = {item["command"] for item in asked}
     assert {"request.approve", "hook.create"} <= audited, audited
-    why = office.data("admin", "audit", "show", next(item["id"] for item in asked if item["command"] == "hook.create"))
+    why = office.data(
+        "admin", "audit", "show", next(item["id"] for item in asked if item["command"] == "hook.create")
+    )
     assert "floor" in json.dumps(why), "the row says which rule asked"
     rejected = office.data("bob", "request", "reject", expense["id"], "--comment", "What is this invoice?")
     return {"asked": reasons, "expense": rejected["state"], "audited": sorted(audited)}
@@ -294,7 +330,9 @@ def wrong_action(office: Office) -> dict[str, Any]:
 
 def unsend_and_kill(office: Office, outside: Outside) -> dict[str, Any]:
     """One text is withdrawn in time; another arrives under its key although the worker is killed."""
-    office.data("bob", "hook", "create", "chat", f"http://127.0.0.1:{outside.server_port}/in", "--kinds", "assigned")
+    office.data(
+        "bob", "hook", "create", "chat", f"http://127.0.0.1:{outside.server_port}/in", "--kinds", "assigned"
+    )
     wrong = office.data("bob", "hook", "send", "chat", "too early")
     office.data("bob", "outbox", "unsend", wrong["id"])
     right = office.data("bob", "hook", "send", "chat", "the offer is out")
@@ -303,7 +341,9 @@ def unsend_and_kill(office: Office, outside: Outside) -> dict[str, Any]:
             os.kill(pid, signal.SIGKILL)
     assert wait_for(lambda: bool(outside.got), timeout_s=60, every_s=0.2), "it arrived"
     state = office.data("bob", "outbox", "show", right["id"])
-    assert wait_for(lambda: office.data("bob", "outbox", "show", right["id"])["state"] == "delivered", timeout_s=30)
+    assert wait_for(
+        lambda: office.data("bob", "outbox", "show", right["id"])["state"] == "delivered", timeout_s=30
+    )
     assert {key for key, _ in outside.got} == {right["id"]}, outside.got
     assert [body["text"] for _, body in outside.got] == ["the offer is out"], outside.got
     return {"withdrawn": 1, "arrived": len(outside.got), "attempts": state["attempts"]}
@@ -327,7 +367,9 @@ def audit(office: Office) -> dict[str, Any]:
     assert verified["holds"], verified
     rows: list[dict[str, Any]] = []
     while True:
-        page = office.data("admin", "audit", "export", "--after", str(rows[-1]["seq"] if rows else 0), "--limit", "500")
+        page = office.data(
+            "admin", "audit", "export", "--after", str(rows[-1]["seq"] if rows else 0), "--limit", "500"
+        )
         if not page["items"]:
             break
         rows += page["items"]
