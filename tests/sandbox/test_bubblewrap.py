@@ -255,6 +255,19 @@ def test_runs_beside_each_other_do_not_meet() -> None:
     assert not list(Path("/tmp").glob("th-run-*/skill/x.py"))
 
 
+@needs_bubblewrap
+def test_what_a_killed_worker_left_is_taken_away_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    tmp_path.chmod(0o755)
+    for name, age_s in (("th-run-old", 7200), ("th-run-young", 60), ("other", 7200)):
+        (tmp_path / name / "skill").mkdir(parents=True)
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    run("print('swept')")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["other", "th-run-young"]
+
+
 def test_without_bubblewrap_one_sentence_says_what_to_install() -> None:
     sandbox = Bubblewrap("no-such-program")
     assert "apt-get install bubblewrap" in sandbox.missing()

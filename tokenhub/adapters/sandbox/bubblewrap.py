@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -27,6 +27,8 @@ NOBODY = 65534
 POLL_S = 0.05
 _PROBE_S = 10.0
 _GONE_S = 5.0
+_STALE_S = 3600.0
+_PREFIX = "th-run-"
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/work",
@@ -226,7 +228,8 @@ def _identity() -> _Identity:
 @contextmanager
 def _folder(script: Script) -> Generator[Path]:
     """What the sandbox is shown, readable for it alone; gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="th-run-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         for name in ("skill", "in"):
             (folder / name).mkdir()
@@ -242,6 +245,14 @@ def _folder(script: Script) -> Generator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Take away what a worker that was killed left; no run takes as long as that."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if left.lstat().st_mtime < time.time() - _STALE_S:
+                shutil.rmtree(left)
 
 
 def _put(path: Path, content: bytes, *, mode: int) -> None:
