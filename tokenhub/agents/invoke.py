@@ -45,7 +45,7 @@ def invoke(
 def told(registry: Registry, name: str, envelope: Envelope) -> dict[str, Any]:
     """The envelope as a model and the journal get it: no secret that is shown once, nothing that is empty."""
     found = {field: value for field, value in envelope.to_dict().items() if value not in (None, "", False)}
-    if envelope.data is not None:
+    if envelope.data is not None and name in registry:  # what an outside tool answers has no secrets of ours
         fields = registry.get(name).result.model_fields
         secrets = {field for field in envelope.data if field in fields and is_secret(fields[field])}
         found["data"] = {

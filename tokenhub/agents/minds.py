@@ -108,8 +108,18 @@ def _called(call_id: str, text: str) -> Action:
         name, inner = str(given["name"]), cast(object, given.get("arguments") or {})
     except (ValueError, KeyError, TypeError, RecursionError):
         return Action(call_id, "call", text, 'Give {"name": "noun.verb", "arguments": {…}}.')
-    inner_text = inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
-    return Action(call_id, name.replace(" ", "."), inner_text)
+    storable = name.replace("\x00", "\ufffd").encode(errors="replace").decode()
+    return Action(call_id, storable.replace(" ", "."), _json_text(inner).replace("\x00", "\\u0000"))
+
+
+def _json_text(value: object) -> str:
+    """As it was written, or as JSON; half a character is left escaped, for the door to refuse."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
 
 
 def _tool(name: str, description: str, parameters: Json) -> Json:

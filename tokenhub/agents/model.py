@@ -123,13 +123,14 @@ def _read(status: int, headers: dict[str, str], data: bytes) -> Reply:
         body = cast(dict[str, Any], json.loads(data))
         if status == 200:
             return _answer(body, request_id)
-        error = cast(dict[str, Any], body["error"])
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        inner: object = body["error"]
+        error = cast(dict[str, Any], inner if isinstance(inner, dict) else {"message": str(inner)})
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         why = f"The gateway answered {status} in an unknown form."
         return Reply(
             "again" if status >= 500 else "refused", request_id=request_id, code="bad_answer", why=why
         )
-    code, why = str(error.get("code") or error.get("type") or ""), str(error.get("message") or "")
+    code, why = _text(error.get("code") or error.get("type")), _text(error.get("message"))
     verdict: Verdict = "refused"
     if status in (402, 429):
         verdict = "exhausted"
@@ -150,7 +151,8 @@ def _answer(body: dict[str, Any], request_id: str) -> Reply:
     message = choice["message"]
     usage = cast(dict[str, Any], body.get("usage") or {})
     prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    kept = {name: message[name] for name in ("content", "tool_calls") if message.get(name)}
+    said = {"content": _text(message.get("content")), "tool_calls": _calls(message.get("tool_calls"))}
+    kept = {name: value for name, value in said.items() if value}
     return Reply(
         "answered",
         message=kept,
@@ -159,3 +161,21 @@ def _answer(body: dict[str, Any], request_id: str) -> Reply:
         prompt_tokens=prompt,
         request_id=request_id,
     )
+
+
+def _text(value: object) -> str:
+    """What a model said as text that can be stored, whatever it is."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return text.encode(errors="replace").decode().replace("\x00", "\ufffd")
+
+
+def _calls(value: object) -> list[dict[str, Any]]:
+    """Its tool calls in the form that the protocol asks for; what is none of them is a call without a name."""
+    calls: list[dict[str, Any]] = []
+    for one in cast(list[Any], value) if isinstance(value, list) else []:
+        call = cast(dict[str, Any], one) if isinstance(one, dict) else {}
+        inner = call.get("function")
+        function = cast(dict[str, Any], inner) if isinstance(inner, dict) else {}
+        named = {"name": _text(function.get("name")), "arguments": _text(function.get("arguments"))}
+        calls.append({"id": _text(call.get("id")), "type": "function", "function": named})
+    return calls
