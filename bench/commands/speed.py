@@ -340,6 +340,8 @@ def save(found: Json) -> Path:
     }
     path = RESULTS / f"commands-{now:%Y-%m-%d}.json"
     script = "python -m bench.commands.speed"
+    if found["load_before"] > (os.cpu_count() or 1) / 2:
+        script += " (the machine was busy with other work: only the count of tokens says something)"
     path.write_text(
         json.dumps({"at": now.isoformat(), "machine": machine, "script": script, **found}, indent=1) + "\n"
     )
