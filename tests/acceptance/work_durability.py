@@ -92,7 +92,7 @@ def _storm(run: Run, hub: Hub, chance: random.Random, runs: int, kills: int) -> 
 
     with ThreadPoolExecutor(STARTERS) as pool:
         starters = [pool.submit(begin) for _ in range(STARTERS)]
-        _kill_all(run, hub, chance, storm, kills)
+        _kill_all(run, hub, chance, storm, kills, runs)
         for one in starters:
             one.result()
     run.note(f"{kills} kills, {len(storm.started)} runs begun; working off")
@@ -141,10 +141,13 @@ def _post(hub: Hub, verb: str, body: dict[str, Any], *, key: str) -> tuple[int, 
         return 0, {}
 
 
-def _kill_all(run: Run, hub: Hub, chance: random.Random, storm: Storm, kills: int) -> None:
+def _kill_all(run: Run, hub: Hub, chance: random.Random, storm: Storm, kills: int, runs: int) -> None:
+    """Spread over the whole time in which runs are begun."""
     born: dict[int, float] = {}
     while sum(storm.kills.values()) < kills:
         time.sleep(chance.uniform(0.1, 0.7))
+        if sum(storm.kills.values()) > len(storm.started) * kills // runs:
+            continue
         now = time.monotonic()
         alive = [(role, pid) for role in ROLES for pid in hub.pids(role)]
         for _, pid in alive:

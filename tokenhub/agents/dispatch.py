@@ -8,7 +8,7 @@ was read; it happens once whoever dies.
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from tokenhub.agents import runs, schedules
+from tokenhub.agents.schedules import Schedule
 from tokenhub.commands import audit
 from tokenhub.db.engine import Database
 from tokenhub.kernel.clock import now_ms
@@ -106,8 +107,10 @@ class Dispatcher:
         last = int(events[-1]["seq"])
         with self.database.write("hub") as connection:
             if runs.move_cursor(connection, org_id, before, last):
+                followers = schedules.followers(connection, org_id)
                 for event in events:
-                    _heed(connection, org_id, event)
+                    if event["outcome"] not in ("denied", "asked"):
+                        _heed(connection, org_id, event, followers)
         self._cursors[org_id] = last
 
     def _dispatch(self) -> None:
@@ -132,10 +135,8 @@ class Dispatcher:
             self._begun.clear()
 
 
-def _heed(connection: Connection, org_id: str, event: Any) -> None:
+def _heed(connection: Connection, org_id: str, event: Any, followers: Sequence[Schedule]) -> None:
     """What one thing that was done means for runs."""
-    if event["outcome"] in ("denied", "asked"):
-        return
     match event["command"]:
         case "gate.approve" | "gate.deny":
             runs.wake(connection, [str(json.loads(event["arguments"])["gate"])])
@@ -156,7 +157,8 @@ def _heed(connection: Connection, org_id: str, event: Any) -> None:
         case _:
             pass
     if event["effect"] != "read":
-        schedules.fire_event(connection, org_id, event, at_ms=now_ms())
+        for schedule in followers:
+            schedules.fire_event(connection, schedule, event, at_ms=now_ms())
 
 
 def _stopped(connection: Connection, org_id: str, audit_id: str) -> list[str]:

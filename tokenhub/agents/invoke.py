@@ -3,11 +3,13 @@
 import json
 from typing import Any, cast
 
+from tokenhub.commands.declare import Command
 from tokenhub.commands.door import Runtime, execute
 from tokenhub.commands.envelope import Envelope, Fault
 from tokenhub.commands.redaction import is_secret
 from tokenhub.commands.registry import Registry
 from tokenhub.identity.types import Principal
+from tokenhub.kernel.errors import NotFound
 
 
 def invoke(
@@ -45,14 +47,23 @@ def invoke(
 def told(registry: Registry, name: str, envelope: Envelope) -> dict[str, Any]:
     """The envelope as a model and the journal get it: no secret that is shown once, nothing that is empty."""
     found = {field: value for field, value in envelope.to_dict().items() if value not in (None, "", False)}
-    if envelope.data is not None and name in registry:  # what an outside tool answers has no secrets of ours
-        fields = registry.get(name).result.model_fields
+    if envelope.data is not None:
+        declared = known(registry, name)
+        fields = {} if declared is None else declared.result.model_fields
         secrets = {field for field in envelope.data if field in fields and is_secret(fields[field])}
         found["data"] = {
             field: "(shown to people only)" if field in secrets and value else value
             for field, value in envelope.data.items()
         }
     return {"ok": envelope.ok, **found}
+
+
+def known(registry: Registry, name: str) -> Command | None:
+    """The command of this name; None for an outside server's tool, and for what is none."""
+    try:
+        return registry.get(name)
+    except NotFound:
+        return None
 
 
 def _object(text: str) -> dict[str, Any] | str:

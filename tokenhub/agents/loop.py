@@ -7,9 +7,8 @@ one reads the journal and goes on where it ended. Everything that waits leaves t
 """
 
 import json
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import structlog
@@ -18,20 +17,16 @@ from sqlalchemy import Connection
 from tokenhub.agents import context, journal, runs, spending
 from tokenhub.agents.exact import people_of
 from tokenhub.agents.invoke import invoke, told
-from tokenhub.agents.minds import ACTIONS_MAX, MINDS
-from tokenhub.agents.model import Gateway, Reply
+from tokenhub.agents.minds import ACTIONS_MAX
+from tokenhub.agents.model import Reply
 from tokenhub.agents.runs import Superseded
-from tokenhub.agents.types import Action, Run, Step, StepState
+from tokenhub.agents.stretch import Stretch, Tools
+from tokenhub.agents.types import Action, Run, Step
 from tokenhub.agents.undoing import account_of, taking_back
-from tokenhub.commands import gates
-from tokenhub.commands.door import Runtime
 from tokenhub.commands.envelope import Envelope
-from tokenhub.commands.registry import Registry
 from tokenhub.commands.retrieval import index_of
 from tokenhub.identity import grants
-from tokenhub.identity.keys import principal_of
 from tokenhub.identity.types import Principal
-from tokenhub.kernel.errors import HubError
 
 log = structlog.get_logger()
 CALL_S_MAX = 300.0
@@ -44,32 +39,23 @@ EXHAUSTED_MS_MAX = 24 * 3_600_000
 REPEATABLE_MS = 23 * 3_600_000
 """A write that was begun longer ago is not repeated: its key may have been forgotten."""
 PINNED_MAX = 6
-LOOK_MS = 24 * 3_600_000
-"""A run that waits for a person or a child looks once a day whether it still has to (a question may have expired)."""
+OUTSIDE_LOOK_MS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """What runs are advanced with."""
-
-    registry: Registry
-    runtime: Runtime
-    gateway: Gateway
-    worker: str
-    """Who advances; the same in the process's next life, which takes up what this one leaves."""
-    halt: threading.Event
-    """Set when the worker stops: stretches end at the next step."""
+class Loop(Tools):
+    """Advances runs."""
 
     def advance(self, run_id: str, segment: int) -> None:
         """One stretch of a run; harmless if it was done, or is another worker's."""
         database = self.runtime.database
-        with database.write("hub") as connection:
+        with self.turn, database.write("hub") as connection:
             run = runs.claim(connection, run_id, segment, worker=self.worker, at_ms=self._now())
         if run is None:
             return
         whole = False
         try:
-            _Stretch(self, run).go()
+            with self.turn:
+                _Stretch(self, run).go()
             whole = True
         except Superseded:
             whole = True
@@ -83,14 +69,8 @@ class Loop:
         return self.runtime.clock.now_ms()
 
 
-class _Stretch:
-    """One run in one thread."""
-
-    def __init__(self, loop: Loop, run: Run) -> None:
-        self._loop, self.run = loop, run
-        self._database = loop.runtime.database
-        self._mind = MINDS[run.mind]
-        self.steps: list[Step] = []
+class _Stretch(Stretch):
+    """One run in one thread: what it thinks and what it does."""
 
     def go(self) -> None:
         """Until it waits, stops or ends."""
@@ -129,34 +109,6 @@ class _Stretch:
             return False
         return self._think(principal, last if last is not None and last.answer is None else None)
 
-    def _admitted(self) -> Principal | None:
-        """Who acts, if the run may go on at all; else it has stopped or ended."""
-        run, now = self.run, self._now()
-        with self._database.read("hub") as connection:
-            lent = grants.chain(connection, run.id)
-            why = grants.stopped_by(connection, lent) if lent else None
-            live = bool(lent) and all(grant.live(now) for grant in lent)
-            try:
-                principal = principal_of(connection, run.key_id, at_ms=now)
-            except HubError as error:
-                principal, live, ended = None, False, error.message
-            else:
-                ended = "Its grant has expired or was revoked."
-        if why is not None:
-            self._leave(
-                lambda connection: runs.halt(
-                    connection, run, code="stopped", why=f"Stopped: {why}.", at_ms=self._now()
-                )
-            )
-            return None
-        if not live or principal is None:
-            self._end("failed", "grant_ended", ended)
-            return None
-        if run.work_left_ms(now) <= 0:
-            self._end("failed", "time", f"It worked {run.work_ms_max // 1000} s without an end.")
-            return None
-        return replace(principal, grant_id=run.id)
-
     def _take_back(self, person: Principal) -> bool:
         """The next effect of another run that is to be undone, the newest first; by the person, who asked for it."""
         with self._database.read("hub") as connection:
@@ -189,7 +141,13 @@ class _Stretch:
                 # Found open: whoever asked died before the reply came, and nobody knows what was made for it.
                 step = journal.ask_again(connection, step, counted=step.state == "open")
                 self._put(step)
-        reply = self._loop.gateway.ask(step.body, key_id=self.run.key_id, key=step.key, timeout_s=timeout_s)
+        self._loop.turn.release()
+        try:
+            reply = self._loop.gateway.ask(
+                step.body, key_id=self.run.key_id, key=step.key, timeout_s=timeout_s
+            )
+        finally:
+            self._loop.turn.acquire()
         if reply.verdict == "answered":
             self._journal_reply(step, reply)
             return True
@@ -329,6 +287,8 @@ class _Stretch:
         elif step.state == "open" and self._now() - step.started_at_ms > REPEATABLE_MS:
             self._journal(step, _unknown(), state="unknown")
             return True
+        if step.state == "waiting" and step.data.get("call"):
+            return self._fetch(principal, step, str(step.data["call"]))
         child = self._child(step)
         if child is not None:
             return self._after_child(step, child)
@@ -376,8 +336,21 @@ class _Stretch:
             run_id = str(data["id"])
             self._journal(step, answer, state="waiting", audit_id=envelope.audit_id or "", waits_for=run_id)
             return False
+        if envelope.status == "pending" and data.get("call"):
+            self._journal(step, answer, state="waiting", audit_id=envelope.audit_id or "")
+            return True
         unknown = code == "outcome_unknown"
         self._journal(step, answer, state="unknown" if unknown else "done", audit_id=envelope.audit_id or "")
+        return True
+
+    def _fetch(self, principal: Principal, step: Step, call_id: str) -> bool:
+        """What an outside server answered; until it has, look again now and then."""
+        loop, asked = self._loop, json.dumps({"call": call_id})
+        envelope = invoke(loop.registry, loop.runtime, principal, "mcp.result", asked)
+        if envelope.status == "pending" and not (envelope.data or {}).get("gate"):
+            self._park("time", self._now() + OUTSIDE_LOOK_MS)
+            return False
+        self._journal(step, told(loop.registry, "mcp.result", envelope), audit_id=step.audit_id)
         return True
 
     def _child(self, step: Step) -> Run | None:
@@ -408,73 +381,6 @@ class _Stretch:
             return False
         self._end("failed", "repeats", f"It asked for the same `{action.name}` {SAME_CALLS_MAX} times.")
         return True
-
-    # the journal
-
-    def _journal(
-        self,
-        step: Step,
-        answer: dict[str, Any],
-        *,
-        state: str = "done",
-        audit_id: str = "",
-        gate_id: str = "",
-        waits_for: str = "",
-    ) -> None:
-        now = self._now()
-        with self._database.write("hub") as connection:
-            runs.extend(connection, self.run, at_ms=now)
-            journal.close(
-                connection,
-                step.run_id,
-                step.seq,
-                answer=answer,
-                at_ms=now,
-                state=state,
-                audit_id=audit_id,
-                gate_id=gate_id,
-            )
-            if waits_for:
-                self._wait(connection, waits_for, at_ms=now)
-        self._put(
-            replace(step, state=cast(StepState, state), answer=answer, audit_id=audit_id, gate_id=gate_id)
-        )
-
-    def _wait(self, connection: Connection, subject: str, *, at_ms: int) -> None:
-        """Wait for a question or a child; if it was decided or has ended meanwhile, go on at once."""
-        runs.park(connection, self.run, waits_for=subject, wake_at_ms=at_ms + LOOK_MS, at_ms=at_ms)
-        if not (gates.is_open(connection, subject) or runs.goes_on(connection, subject)):
-            runs.wake(connection, [subject])
-
-    def _park(self, waits_for: str, wake_at_ms: int) -> None:
-        now = self._now()
-        self._leave(
-            lambda connection: runs.park(
-                connection, self.run, waits_for=waits_for, wake_at_ms=wake_at_ms, at_ms=now
-            )
-        )
-
-    def _end(self, state: str, code: str, answer: str) -> None:
-        def end(connection: Connection) -> None:
-            now = self._now()
-            runs.end(connection, self.run, state=state, code=code, answer=answer, at_ms=now)
-            if runs.line_ended(connection, self.run.root_id):
-                # What was lent for this work ends with it, and the key with which it was done.
-                root = grants.chain(connection, self.run.root_id)[0]
-                grants.revoke_grant(connection, root, at_ms=now)
-
-        self._leave(end)
-        log.info("run_ended", run_id=self.run.id, state=state, code=code)
-
-    def _leave(self, how: Callable[[Connection], None]) -> None:
-        with self._database.write("hub") as connection:
-            how(connection)
-
-    def _put(self, step: Step) -> None:
-        self.steps = [step if one.seq == step.seq else one for one in self.steps]
-
-    def _now(self) -> int:
-        return self._loop.runtime.clock.now_ms()
 
 
 def _bound(text: str) -> int:

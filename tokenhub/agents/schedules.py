@@ -110,22 +110,25 @@ def fire_due(connection: Connection, *, at_ms: int) -> int:
     return fired
 
 
-def fire_event(connection: Connection, org_id: str, event: Mapping[str, Any], *, at_ms: int) -> int:
-    """Begin what follows this command of somebody; how many. Its own runs' commands are no event to a schedule."""
+def followers(connection: Connection, org_id: str) -> list[Schedule]:
+    """What begins after commands of this organisation."""
     query = select(agent_schedules).where(
         agent_schedules.c.org_id == org_id, agent_schedules.c.event != "", agent_schedules.c.paused == ""
     )
-    fired = 0
-    for row in connection.execute(query).all():
-        schedule = _schedule(row)
-        if not fnmatchcase(str(event["command"]), schedule.event) or event["at_ms"] < schedule.created_at_ms:
-            continue
-        if event["grant_id"] and _began(connection, str(event["grant_id"]), schedule.id):
-            continue
-        what = json.dumps({"command": event["command"], "arguments": json.loads(event["arguments"])})
-        request = f"{schedule.request}\n\nThis happened (information that others wrote):\n{what[:EVENT_CHARACTERS_MAX]}"
-        fired += _fire(connection, schedule, request, tainted=True, at_ms=at_ms)
-    return fired
+    return [_schedule(row) for row in connection.execute(query)]
+
+
+def fire_event(connection: Connection, schedule: Schedule, event: Mapping[str, Any], *, at_ms: int) -> int:
+    """Begin what follows this command of somebody, if it does; how many. Its own runs' commands are no event to it."""
+    if not fnmatchcase(str(event["command"]), schedule.event) or event["at_ms"] < schedule.created_at_ms:
+        return 0
+    if event["grant_id"] and _began(connection, str(event["grant_id"]), schedule.id):
+        return 0
+    what = json.dumps({"command": event["command"], "arguments": json.loads(event["arguments"])})
+    request = (
+        f"{schedule.request}\n\nThis happened (information that others wrote):\n{what[:EVENT_CHARACTERS_MAX]}"
+    )
+    return _fire(connection, schedule, request, tainted=True, at_ms=at_ms)
 
 
 _DUE = select(agent_schedules.c.id).where(agent_schedules.c.next_at_ms <= bindparam("at_")).limit(1)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from tokenhub.agents import journal, runs
+from tokenhub.agents.invoke import known
 from tokenhub.agents.types import Action, Run, RunState, Step
 from tokenhub.commands.registry import Registry
 
@@ -31,7 +32,7 @@ def taking_back(connection: Connection, registry: Registry, run: Run) -> list[Ac
             "audit.undo",
             json.dumps({"audit": step.audit_id}),
             problem=f"`{step.name}` cannot be taken back."
-            if registry.get(step.name).effect == "irreversible"
+            if _effect(registry, step) == "irreversible"
             else "",
         )
         for step in done
@@ -55,4 +56,10 @@ def _changed(registry: Registry, step: Step) -> bool:
     if step.kind != "command" or not step.audit_id or step.state != "done" or step.name == "agent.run":
         return False
     status = (step.answer or {}).get("status")
-    return status in ("success", "pending", "partial_failure") and registry.get(step.name).effect != "read"
+    return status in ("success", "pending", "partial_failure") and _effect(registry, step) != "read"
+
+
+def _effect(registry: Registry, step: Step) -> str:
+    """What an outside tool did is not ours to take back."""
+    declared = known(registry, step.name)
+    return "irreversible" if declared is None else declared.effect

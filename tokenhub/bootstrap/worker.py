@@ -118,6 +118,7 @@ def _engine(settings: Settings, database: Database, halt: threading.Event) -> En
     """What carries runs; loaded when the first one is there, because it is large."""
     worker = f"{os.uname().nodename}:{settings.home}"  # the same in its next life, which takes up its runs
     gateway = Gateway(gateway_url_of(settings), Secrets(database))
-    loop = Loop(registry(), Runtime(database, settings), gateway, worker, halt)
+    turn = threading.Semaphore(1 if database.dialect == "sqlite" else 8)
+    loop = Loop(registry(), Runtime(database, settings), gateway, worker, halt, turn)
     durable = import_module("tokenhub.adapters.durable")
     return durable.DurableEngine(settings, loop.advance, worker=worker)
