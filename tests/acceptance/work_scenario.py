@@ -353,12 +353,13 @@ def small_model(office: Office) -> dict[str, Any]:
     """The real small model turns a plain sentence into one command, which is shown first and then done."""
     sentence = "create a task to order paper"
     proposal = office.run("ana", "do", sentence, "--model", TINY, codes=(0, 8))
-    line = shlex.split(proposal["data"]["line"])
+    proposal = proposal["proposal"]
+    line = shlex.split(proposal["line"])
     assert line[:3] == ["hub", "task", "create"], proposal
     office.data("ana", *line[1:])
     made = office.data("ana", "task", "list", "--match", "paper")["items"]
     assert made, proposal
-    return {"said": f"{sentence!r} became {proposal['data']['line']!r}", "by": proposal["data"]["chosen_by"]}
+    return {"said": f"{sentence!r} became {proposal['line']!r}", "by": proposal["chosen_by"]}
 
 
 def audit(office: Office) -> dict[str, Any]:

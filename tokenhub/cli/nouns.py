@@ -93,6 +93,9 @@ OUTSIDE = "mcp"
 """The noun whose verbs are also tools of outside servers: `hub mcp SERVER.TOOL`."""
 
 PLURALS = {
+    "outbox.list": "letters in the outbox",
+    "report.missing": "reports missing",
+    "calendar.free": "times at which all are free",
     "mcp.list": "outside MCP servers; add one with `hub mcp add`",
     "mcp.calls": "calls to outside servers",
 }
