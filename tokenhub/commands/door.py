@@ -36,6 +36,8 @@ from tokenhub.kernel.errors import Conflict, HubError, InvalidRequest, Unavailab
 from tokenhub.kernel.words import clipped
 
 log = structlog.get_logger()
+_TOO_LARGE = "54"
+"""PostgreSQL's class of states for what passes a limit, such as the longest value of an index."""
 KEY_MAX = 256
 """Characters of an idempotency key."""
 PARAM_MAX = 120
@@ -113,6 +115,8 @@ def execute(
         log.info("command_unstorable", command=name, request_id=request_id)
         return _failed(InvalidRequest("A value is too large, or holds a character that is no text."))
     except OperationalError as error:
+        if str(getattr(error.orig, "sqlstate", None) or "").startswith(_TOO_LARGE):
+            return _failed(InvalidRequest("A value is too large, or holds a character that is no text."))
         log.error("database_unavailable", command=name, request_id=request_id, error=str(error.orig))
         if progress.committing:
             return _failed(_unknown(idempotency_key))
