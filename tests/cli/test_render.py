@@ -15,6 +15,7 @@ def test_a_table_is_aligned_also_with_wide_characters() -> None:
 
 def test_the_name_tells_the_unit() -> None:
     assert heading("created_at_ms") == "CREATED" and heading("amount_nano") == "AMOUNT"
+    assert heading("at_ms") == "AT" and cell("at_ms", 0, {}, currency="USD").startswith(("1970", "1969"))
     assert cell("amount_nano", 1_500_000_000, {}, currency="USD") == "1.50 USD"
     assert cell("amount_nano", 1, {"currency": "CNY"}, currency="USD") == "0.000000001 CNY"
     assert cell("created_at_ms", 0, {}, currency="USD").startswith(("1970", "1969"))

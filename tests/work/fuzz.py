@@ -8,6 +8,7 @@ import random
 import re
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from sqlalchemy import insert, select, update
 from tests.work import reference
 from tests.work.reference import Aim, Lent, Person, Rule, Thing
 from tokenhub.bootstrap.commands import registry
-from tokenhub.commands import Envelope
+from tokenhub.commands import Context, Envelope
 from tokenhub.commands.admission import Call, GrantEnded, Stopped, admit
 from tokenhub.commands.authority import authority_of
 from tokenhub.commands.door import Runtime, execute
 from tokenhub.config import Settings
 from tokenhub.db import revision
-from tokenhub.db.engine import Database
+from tokenhub.db.engine import Database, Name
 from tokenhub.db.migrate import migrate
 from tokenhub.identity import policies
 from tokenhub.identity.scopes import SCOPES
@@ -77,6 +78,8 @@ class Fuzz:
         self.people: list[Person] = []
         self.lent: list[tuple[Person, Lent]] = []
         self.things: list[Thing] = []
+        self.talks: dict[frozenset[str], str] = {}
+        """The direct talk of two people."""
         self.found = Found()
         self.sent: dict[str, set[str]] = {org: set() for org in ORGS}
         with database.write("hub") as connection:
@@ -95,10 +98,9 @@ class Fuzz:
         rounds = max(1, cases // 500)
         for round_ in range(rounds):
             rules = {org: self._policies(org, round_) for org in ORGS}
-            with self.database.read("hub") as connection:
-                view = authority_of(self.database, registry()).view(connection)
+            with self.database.read("hub") as connection, self.database.read("ledger") as books:
                 for _ in range(cases // rounds):
-                    self._case(connection, view, rules)
+                    self._case({"hub": connection, "ledger": books}, rules)
         self._cross(self.people if cases >= 1000 else self.random.sample(self.people, 6))
         return self.found
 
@@ -171,7 +173,8 @@ class Fuzz:
             self._do(person, "doc.share", doc=answer["id"], user=mate.id)
             seen = {mate.id}
         self.things.append(Thing(answer["id"], title, "doc", person.org, person.id, {person.id, *seen}))
-        self._do(person, "message.send", text=f"SECRET-{person.org} for you", to=mate.id)
+        sent = self._do(person, "message.send", text=f"SECRET-{person.org} for you", to=mate.id)
+        self.talks[frozenset((person.id, mate.id))] = sent["channel"]
         self._do(person, "file.put", name=f"{person.id}.txt", content_base64="U0VDUkVU", everyone=everyone)
         self._do(person, "channel.create", name=f"c-{person.id}", open=self.random.random() < 0.3)
 
@@ -233,6 +236,7 @@ class Fuzz:
                 agent_id=agent,
                 user_id=person.id,
                 parent_id=above.id if above else None,
+                fresh=pick.random() < 0.5,
                 commands=json.dumps(lent.patterns),
                 effects=json.dumps(sorted(lent.effects)),
                 resources=None if lent.resources is None else json.dumps(sorted(lent.resources)),
@@ -284,7 +288,7 @@ class Fuzz:
             policies.apply(connection, org, text, note="", actor="fuzz", at_ms=NOW)
         return rules
 
-    def _case(self, connection: Any, view: Any, rules: dict[str, list[Rule]]) -> None:
+    def _case(self, books: dict[Name, Any], rules: dict[str, list[Rule]]) -> None:
         pick = self.random
         person, lent = pick.choice(self.lent) if pick.random() < 0.7 else (pick.choice(self.people), None)
         scopes = set(reference.ROLE_SCOPES[person.role])
@@ -301,17 +305,21 @@ class Fuzz:
         for sink in declared.sinks:
             if sink not in raw and pick.random() < 0.8:
                 raw[sink] = pick.choice([f"p{pick.randint(0, 11)}", *self._ids(person.org, 1)])
+            if sink in raw and declared.arguments.model_fields[sink].annotation is bool:
+                raw[sink] = True
             if sink in raw and "list" in str(declared.arguments.model_fields[sink].annotation):
                 raw[sink] = [raw[sink]]
         arguments = declared.arguments.model_construct(**raw)
         call = Call(declared, self.principal(person, scopes, lent), arguments, raw, False, "", "", NOW)
-        admission = admit(connection, view, call)
+        admission = admit(self._context(call, books), call)
         got = admission.decision.verdict
         if isinstance(admission.refusal, Stopped):
             got = "stopped"
         elif isinstance(admission.refusal, GrantEnded):
             got = "ended"
         written = str(raw.get(declared.resource_argument) or "") if declared.resource else ""
+        if declared.name in ("message.send", "message.list", "login-link.create"):
+            written = written or self._meant(person, declared.name, raw)
         thing_id, _ = self._resolved(person, declared.resource, written)
         sinks = self._aims(person, declared, raw)
         command = (declared.name, declared.effect, declared.permission)
@@ -337,6 +345,32 @@ class Fuzz:
                 _, names = self._resolved(person, kind, one)
                 found.append(Aim(kind, names, names != {one} or any(t.id == one for t in self.things)))
         return found
+
+    def _context(self, call: Call, books: dict[Name, Any]) -> Context:
+        context = Context(
+            principal=call.principal,
+            settings=self.runtime.settings,
+            now_ms=NOW,
+            dry_run=False,
+            database=self.database,
+            writes=None,
+            stack=ExitStack(),
+            registry=registry(),
+            authority=authority_of(self.database, registry()),
+        )
+        for name, connection in books.items():
+            context.adopt(name, connection)
+        return context
+
+    def _meant(self, person: Person, command: str, raw: dict[str, Any]) -> str:
+        """What the call acts on although its own argument does not say so."""
+        if command == "login-link.create":
+            return person.id
+        wanted = raw.get("to") or raw.get("person")
+        mates = [one for one in self.people if one.org == person.org and wanted in (one.id, one.name)]
+        if raw.get("thread") or not mates:
+            return ""
+        return self.talks.get(frozenset((person.id, mates[0].id)), "")
 
     def _resolved(self, person: Person, kind: str, written: str) -> tuple[str, set[str]]:
         """The id of what was written, if the person sees such a thing: (id, {id, name})."""

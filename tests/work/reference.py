@@ -110,7 +110,10 @@ def decides(
     if lent is not None and any(one.ended for one in lent.chain()):
         return "ended"
     for confirmed in (False, True):
-        if _allowed(person, scopes, lent, command, thing_id, declares_sinks, sinks, rules, confirmed):
+        if all(
+            _allowed(person, scopes, who, command, thing_id, declares_sinks, sinks, rules, confirmed)
+            for who in {id(one): one for one in (lent, None)}.values()
+        ):
             return "ask" if confirmed else "allow"
     return "deny"
 

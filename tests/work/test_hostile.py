@@ -63,7 +63,9 @@ def test_revoking_a_grant_ends_the_keys_of_the_grants_below(world: World) -> Non
 
 
 def test_a_bound_grant_does_not_stop_every_agent(world: World) -> None:
-    bound = agent(world, "admin", "bound", commands=["agent.stop"], effects=["write"], resources=["helper"])
+    agents = world.do("admin", "agent.list")["items"]
+    helper = next(one["id"] for one in agents if one["name"] == "helper")
+    bound = agent(world, "admin", "bound", commands=["agent.stop"], effects=["write"], resources=[helper])
     refused = world.call(bound, "agent.stop", agent="helper", all=True)
     assert refused.error is not None and refused.error.status == 400
 

@@ -69,8 +69,16 @@ class World:
 
     def call(self, by: str | Principal, command: str, /, **raw: Any) -> Envelope:
         """One command by a person of the world."""
+        return self.run(by, command, raw)
+
+    def plan(self, by: str | Principal, command: str, /, **raw: Any) -> Envelope:
+        """A dry run."""
+        return self.run(by, command, raw, dry_run=True)
+
+    def run(self, by: str | Principal, command: str, raw: dict[str, Any], **options: Any) -> Envelope:
+        """One command with options of the door."""
         principal = self.people[by] if isinstance(by, str) else by
-        return execute(registry(), Runtime(self.database, self.settings), principal, command, raw)
+        return execute(registry(), Runtime(self.database, self.settings), principal, command, raw, **options)
 
     def do(self, by: str, command: str, /, **raw: Any) -> dict[str, Any]:
         """The same, which must succeed; gives its data and keeps the audit row's id as `last`."""

@@ -71,6 +71,7 @@ def begin(connection: Connection, principal: Principal, spec: Spec, *, at_ms: in
             "expires_at_ms": ends,
             "tainted_at_ms": at_ms if spec.tainted else None,
         },
+        fresh=principal.grant_id is None,
         at_ms=at_ms,
         prefix="run",
     )

@@ -3,6 +3,7 @@
 from typing import Literal, cast
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from tokenhub.budgets import store
 from tokenhub.budgets.forecast import forecast
@@ -13,8 +14,10 @@ from tokenhub.budgets.wording import UNITS, describe_window, format_amount, iso,
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
+from tokenhub.commands.resources import Found, resolver
 from tokenhub.http.pagination import page
 from tokenhub.identity.directory import Project, ServiceAccount, Team, User, find
+from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest, NotFound
 from tokenhub.kernel.ids import new_id
 from tokenhub.ledger import buckets
@@ -115,7 +118,7 @@ class BudgetList(PageResult):
     "budget.create",
     effect="write",
     resource="",
-    sinks=("scope",),
+    sinks=("scope", "model"),
     undo="budget.remove",
     writes="ledger",
     permission="admin",
@@ -232,6 +235,12 @@ def budget_remove(ctx: Context, args: BudgetNamed) -> BudgetRemoved:
     limit = store.find_limit(ctx.ledger, ctx.principal.org_id, args.budget).limit
     store.remove_limit(ctx.ledger, limit.id, now_ms=ctx.now_ms)
     return BudgetRemoved(id=limit.id, name=limit.name)
+
+
+@resolver("budget", books="ledger")
+def _budget(connection: Connection, principal: Principal, named: str) -> Found:
+    limit = store.find_limit(connection, principal.org_id, named).limit
+    return Found(limit.id, name=limit.name)
 
 
 def _scope(ctx: Context, text: str) -> tuple[ScopeType, str, str]:

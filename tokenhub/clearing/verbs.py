@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from tokenhub.clearing.corrections import correct
 from tokenhub.clearing.reconcile import post_residual, reconcile
@@ -11,7 +12,9 @@ from tokenhub.clearing.verify import verify
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
+from tokenhub.commands.resources import Found, resolver
 from tokenhub.http.pagination import page
+from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import NotFound
 from tokenhub.kernel.money import format_nano
 from tokenhub.ledger.store import balances, get_transfer
@@ -176,7 +179,7 @@ def ledger_statement(ctx: Context, args: StatementArgs) -> StatementPage:
 @command(
     "ledger.show",
     effect="read",
-    resource="request:request_id",
+    resource="call:request_id",
     permission="usage:read",
     summary="Show one request in the books.",
     positional=("request_id",),
@@ -280,7 +283,7 @@ def ledger_post_residual(ctx: Context, args: ResidualArgs) -> TransferView:
 @command(
     "ledger.correct",
     effect="irreversible",
-    resource="request:request_id",
+    resource="call:request_id",
     sinks=("request_id",),
     writes="ledger",
     permission="admin",
@@ -297,6 +300,12 @@ def ledger_correct(ctx: Context, args: CorrectArgs) -> TransferView:
         ctx.ledger, args.request_id, reason=args.reason, actor=ctx.principal.actor, now_ms=ctx.now_ms
     )
     return TransferView(transfer_id=posted, reverses=line.transfer_id, reason=args.reason)
+
+
+@resolver("call", books="ledger")
+def _call(_connection: Connection, _principal: Principal, named: str) -> Found:
+    """A request to a model has no other name than its id; whether it is in the books, the verb says."""
+    return Found(named)
 
 
 def _may_see(ctx: Context, line: StatementLine) -> bool:

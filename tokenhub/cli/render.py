@@ -95,7 +95,7 @@ def table(rows: Sequence[Json], columns: Sequence[str], *, currency: str) -> str
     """Aligned columns under their names; numbers to the right."""
     shown = [[cell(name, row.get(name), row, currency=currency) for name in columns] for row in rows]
     right = [
-        all(isinstance(row.get(name), int | None) and not name.endswith("_at_ms") for row in rows)
+        all(isinstance(row.get(name), int | None) and not _is_instant(name) for row in rows)
         for name in columns
     ]
     wide = (sys.stdout.isatty() and shutil.get_terminal_size().columns) or 10_000
@@ -122,10 +122,10 @@ def cell(name: str, value: Any, row: Json, *, currency: str, full: bool = False)
 
 
 def heading(name: str) -> str:
-    """`created_at_ms` -> `CREATED`."""
-    for ending in ("_at_ms", "_nano"):
-        name = name.removesuffix(ending)
-    return name.replace("_", " ").upper()
+    """`created_at_ms` -> `CREATED`, `at_ms` -> `AT`."""
+    if _is_instant(name):
+        name = name.removesuffix("_ms").removesuffix("_at")
+    return name.removesuffix("_nano").replace("_", " ").upper()
 
 
 def display_width(text: str) -> int:
@@ -157,8 +157,12 @@ def _short_columns(row: Json) -> list[str]:
     return [name for name, value in row.items() if not isinstance(value, dict)][:8]
 
 
+def _is_instant(name: str) -> bool:
+    return name == "at_ms" or name.endswith("_at_ms")
+
+
 def _number(name: str, value: int, currency: str) -> str:
-    if name.endswith("_at_ms"):
+    if _is_instant(name):
         return datetime.fromtimestamp(value / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if name.endswith("_nano"):
         return format_nano(value, currency=currency)

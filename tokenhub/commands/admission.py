@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,10 +16,11 @@ from sqlalchemy import Connection
 
 from tokenhub.commands import gates, provenance
 from tokenhub.commands.authority import Ask, Decision, View
+from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command
 from tokenhub.commands.gates import Gate
 from tokenhub.commands.policy_set import SENTENCES
-from tokenhub.commands.resources import Found, resolve
+from tokenhub.commands.resources import NOTHING, Found, thing_of
 from tokenhub.identity import grants
 from tokenhub.identity.grants import Grant
 from tokenhub.identity.types import Principal
@@ -43,7 +45,7 @@ class GrantUsedUp(PaymentRequired):
     code = "grant_used_up"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """One call on its way through the door."""
 
@@ -68,7 +70,7 @@ class Call:
             f"/{principal.grant_id}" if principal.grant_id else ""
         )
 
-    @property
+    @cached_property
     def body_hash(self) -> str:
         """sha256 of the whole arguments."""
         body = json.dumps(self.arguments.model_dump(mode="json"), sort_keys=True)
@@ -86,6 +88,8 @@ class Admission:
     """The person's yes that lets it run, or the question that is open or was refused."""
     refusal: PermissionDenied | None = None
     """Why it may not run; None = it may, or it asks."""
+    thing: Found = NOTHING
+    """What it acts on, as the policies saw it."""
 
     @property
     def asks(self) -> bool:
@@ -93,15 +97,13 @@ class Admission:
         return self.refusal is None and self.decision.verdict == "ask"
 
 
-def admit(connection: Connection, view: View, call: Call) -> Admission:
+def admit(context: Context, call: Call) -> Admission:
     """Kill flag, then permission, taint and sinks, then a yes that was given; changes nothing."""
+    connection, view = context.hub, context.view
     lent = _lent(connection, call)
     command, principal = call.command, call.principal
     raw: dict[str, Any] = call.shown
-    named = str(raw.get(command.resource_argument) or "")
-    found = Found("")
-    if command.resource and named:
-        found = resolve(connection, principal, command.resource, named)
+    found = thing_of(context, principal, command, raw)
     asked = Ask(
         command,
         principal,
@@ -115,17 +117,17 @@ def admit(connection: Connection, view: View, call: Call) -> Admission:
     decision = view.decide(connection, asked)
     reason = _halted(connection, call, lent)
     if reason is not None:
-        return Admission(decision, view, lent, None, reason)
+        return Admission(decision, view, lent, None, reason, found)
     if decision.verdict == "deny":
-        return Admission(decision, view, lent, None, _refusal(command, decision, lent))
+        return Admission(decision, view, lent, None, _refusal(command, decision, lent), found)
     if decision.verdict == "allow":
-        return Admission(decision, view, lent, None)
+        return Admission(decision, view, lent, None, None, found)
     gate = gates.lookup(
         connection, principal, command=command.name, body_hash=call.body_hash, at_ms=call.at_ms
     )
     if gate is not None and gate.state == "approved":
         confirmed = view.decide(connection, _confirmed(asked))
-        return Admission(confirmed, view, lent, gate)
+        return Admission(confirmed, view, lent, gate, None, found)
     if gate is not None and gate.state == "denied":
         words = f" ({gate.comment})" if gate.comment else ""
         refused = PermissionDenied(
@@ -133,8 +135,8 @@ def admit(connection: Connection, view: View, call: Call) -> Admission:
             code="gate_denied",
             hint=f"See `hub gate show {gate.id}`.",
         )
-        return Admission(decision, view, lent, gate, refused)
-    return Admission(decision, view, lent, gate)
+        return Admission(decision, view, lent, gate, refused, found)
+    return Admission(decision, view, lent, gate, None, found)
 
 
 def explain(command: str, policies: Sequence[str]) -> str:

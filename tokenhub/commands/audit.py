@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from tokenhub.commands.tables import audit, audit_head
 from tokenhub.db.engine import Name
+from tokenhub.db.prepared import Prepared
 from tokenhub.db.upsert import insert_for
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.ids import new_id
@@ -104,8 +105,8 @@ def write(connection: Connection, name: Name, principal: Principal, entry: Entry
         "undoes": entry.undoes,
     }
     row["hash"] = link(before, row)
-    connection.execute(_APPEND[name], row)
-    connection.execute(_MOVE[name], {"org": principal.org_id, "next_seq": seq + 1, "next_hash": row["hash"]})
+    _APPEND[name].rows(connection, row)
+    _MOVE[name].rows(connection, {"org": principal.org_id, "next_seq": seq + 1, "next_hash": row["hash"]})
     return str(row["id"])
 
 
@@ -116,10 +117,18 @@ def link(before: str, row: Mapping[str, Any]) -> str:
 
 
 def verify(connection: Connection, name: Name, org_id: str) -> Verified:
-    """Walk the organisation's chain from the first row to the head."""
+    """Walk the organisation's chain from the first row to the head, as it stood when this began.
+
+    Others may write meanwhile: the highest number is read before the head, which never lies behind it.
+    """
+    table, head = audit[name], audit_head[name]
+    highest = select(func.coalesce(func.max(table.c.seq), 0)).where(table.c.org_id == org_id)
+    top = int(connection.execute(highest).scalar_one())
+    kept = connection.execute(select(head.c.seq, head.c.hash).where(head.c.org_id == org_id)).one_or_none()
+    ends = (0, GENESIS) if kept is None else (int(kept.seq), str(kept.hash))
     before, count = GENESIS, 0
     faults: list[str] = []
-    for row in _walk(connection, name, org_id):
+    for row in _walk(connection, name, org_id, until=max(top, ends[0])):
         count += 1
         if row["seq"] != count:
             faults.append(f"row {count} is missing: {row['id']} has the number {row['seq']}")
@@ -132,9 +141,6 @@ def verify(connection: Connection, name: Name, org_id: str) -> Verified:
         if len(faults) >= 20:
             break
     faults += _beside(connection, name, org_id)
-    head = audit_head[name]
-    kept = connection.execute(select(head.c.seq, head.c.hash).where(head.c.org_id == org_id)).one_or_none()
-    ends = (0, GENESIS) if kept is None else (kept.seq, kept.hash)
     if not faults and ends != (count, before):
         faults.append("the chain does not end where its head says: rows at the end are missing or were added")
     return Verified(count, before, tuple(faults))
@@ -204,14 +210,15 @@ def listing(
 
 def _take_head(connection: Connection, name: Name, org_id: str) -> tuple[int, str]:
     head = audit_head[name]
-    row = connection.execute(_HEAD[name], {"org": org_id}).one_or_none()
-    if row is None:
+    rows = _HEAD[name].rows(connection, {"org": org_id})
+    if not rows:
         first = (
             insert_for(connection, head).values(org_id=org_id, seq=0, hash=GENESIS).on_conflict_do_nothing()
         )
         connection.execute(first)
-        row = connection.execute(_HEAD[name], {"org": org_id}).one()
-    return int(row.seq), str(row.hash)
+        rows = _HEAD[name].rows(connection, {"org": org_id})
+    seq, hash_ = rows[0]
+    return int(seq), str(hash_)
 
 
 def _beside(connection: Connection, name: Name, org_id: str) -> list[str]:
@@ -223,26 +230,30 @@ def _beside(connection: Connection, name: Name, org_id: str) -> list[str]:
     return [f"{one} stands outside the chain" for one in connection.execute(late.limit(20)).scalars()]
 
 
-def _walk(connection: Connection, name: Name, org_id: str) -> Iterator[dict[str, Any]]:
+def _walk(connection: Connection, name: Name, org_id: str, *, until: int) -> Iterator[dict[str, Any]]:
     after = 0
-    while rows := export(connection, name, org_id, after_seq=after, limit=_BATCH):
+    while rows := export(connection, name, org_id, after_seq=after, limit=min(_BATCH, until - after)):
         yield from rows
         after = int(rows[-1]["seq"])
+        if after >= until:
+            return
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-_HEAD: dict[Name, Any] = {
-    name: select(head.c.seq, head.c.hash).where(head.c.org_id == bindparam("org")).with_for_update()
+_HEAD: dict[Name, Prepared] = {
+    name: Prepared(select(head.c.seq, head.c.hash).where(head.c.org_id == bindparam("org")).with_for_update())
     for name, head in audit_head.items()
 }
-_MOVE: dict[Name, Any] = {
-    name: update(head)
-    .where(head.c.org_id == bindparam("org"))
-    .values(seq=bindparam("next_seq"), hash=bindparam("next_hash"))
+_MOVE: dict[Name, Prepared] = {
+    name: Prepared(
+        update(head)
+        .where(head.c.org_id == bindparam("org"))
+        .values(seq=bindparam("next_seq"), hash=bindparam("next_hash"))
+    )
     for name, head in audit_head.items()
 }
-_APPEND: dict[Name, Any] = {name: insert(table) for name, table in audit.items()}
+_APPEND: dict[Name, Prepared] = {name: Prepared(insert(table)) for name, table in audit.items()}
 _HEADS = select(audit_head["hub"].c.org_id, audit_head["hub"].c.seq)

@@ -1,28 +1,26 @@
 """`hub audit …`: what was done and decided, proof that nobody rewrote it, and taking it back."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from pydantic import Field
 from sqlalchemy import RowMapping
 
 from tokenhub.commands import audit
-from tokenhub.commands.admission import explain
-from tokenhub.commands.authority import Ask
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
-from tokenhub.commands.parsing import parse
-from tokenhub.commands.resources import Found, resolve, sees
+from tokenhub.commands.resources import NOTHING, Books, Found
+from tokenhub.commands.undo import take_back
 from tokenhub.db import revision
-from tokenhub.db.changes import restore
-from tokenhub.db.metadata import hub_metadata, ledger_metadata
+from tokenhub.db.alone import one_at_a_time
 from tokenhub.http.pagination import page
-from tokenhub.identity import grants
-from tokenhub.kernel.errors import Conflict, NotFound, PermissionDenied
+from tokenhub.identity.types import Principal
+from tokenhub.kernel.errors import Conflict, NotFound
 
 VERBS: list[Command] = []
-Books = Literal["hub", "ledger"]
+Which = Literal["hub", "ledger"]
 BOOKS_HELP = "`hub` (objects) or `ledger` (limits and books): each has its own chain."
 
 
@@ -37,7 +35,9 @@ class AuditRow(Model):
     app: str
     command: str
     effect: str
-    outcome: str = Field(description="`success`, `pending`, `partial_failure`, `denied` or `asked`.")
+    outcome: str = Field(
+        description="`success`, `pending`, `partial_failure`, `denied`, `asked` or `dry_run`."
+    )
     arguments: dict[str, Any]
     decision: dict[str, Any] | None = Field(description="What the policies were asked and what they said.")
     changes: list[dict[str, Any]] | None = Field(description="Rows before and after.")
@@ -49,9 +49,9 @@ class AuditRow(Model):
 class AuditListArgs(PageArgs):
     """Which rows."""
 
-    books: Books = Field(default="hub", description=BOOKS_HELP)
+    books: Which = Field(default="hub", description=BOOKS_HELP)
     command: str = Field(default="", description="Only this command.")
-    outcome: Literal["", "success", "pending", "partial_failure", "denied", "asked"] = Field(
+    outcome: Literal["", "success", "pending", "partial_failure", "denied", "asked", "dry_run"] = Field(
         default="", description="Only with this outcome."
     )
 
@@ -65,7 +65,7 @@ class AuditNamed(Model):
 class AuditExportArgs(Model):
     """From where on."""
 
-    books: Books = Field(default="hub", description=BOOKS_HELP)
+    books: Which = Field(default="hub", description=BOOKS_HELP)
     after: int = Field(
         default=0, ge=0, description="Number of the last row that you have; 0 = from the beginning."
     )
@@ -97,7 +97,7 @@ class AuditExport(Model):
 class ChainState(Model):
     """One chain."""
 
-    books: Books
+    books: Which
     rows: int
     head: str = Field(description="Hash of the last row.")
     faults: list[str]
@@ -118,6 +118,30 @@ class AuditUndone(Model):
     by: str = Field(description="`rows`: they are as before; else the inverse command that was run.")
 
 
+def _acted_on(books: Books, principal: Principal, arguments: Mapping[str, Any]) -> Found:
+    if not arguments.get("audit"):
+        return NOTHING
+    row = _row(books, principal, str(arguments["audit"]))
+    return Found(row["id"], row["actor"])
+
+
+def _row(books: Books, principal: Principal, audit_id: str) -> RowMapping:
+    name = audit.database_of(audit_id)
+    row = audit.find(books.hub if name == "hub" else books.ledger, name, principal.org_id, audit_id)
+    if row is None or not (_sees_all(principal) or row["actor"] == principal.actor):
+        raise NotFound(
+            f"No audit row {audit_id!r}.",
+            code="audit_not_found",
+            param="audit",
+            hint="List them with `hub audit list`.",
+        )
+    return row
+
+
+def _sees_all(principal: Principal) -> bool:
+    return principal.allows("admin") and principal.grant_id is None
+
+
 @command(
     "audit.list",
     effect="read",
@@ -135,7 +159,7 @@ def audit_list(ctx: Context, args: AuditListArgs) -> AuditList:
         connection,
         args.books,
         ctx.principal.org_id,
-        actor=None if _sees_all(ctx) else ctx.principal.actor,
+        actor=None if _sees_all(ctx.principal) else ctx.principal.actor,
         command=args.command,
         outcome=args.outcome,
         after=args.after,
@@ -149,6 +173,7 @@ def audit_list(ctx: Context, args: AuditListArgs) -> AuditList:
     "audit.show",
     effect="read",
     resource="audit",
+    acts_on=_acted_on,
     permission="",
     trust="untrusted",
     summary="Show one audit row whole.",
@@ -206,6 +231,7 @@ def audit_export(ctx: Context, args: AuditExportArgs) -> AuditExport:
     "audit.undo",
     effect="write",
     resource="audit",
+    acts_on=_acted_on,
     sinks=("audit",),
     writes=lambda args: audit.database_of(cast(AuditNamed, args).audit),
     permission="",
@@ -221,7 +247,8 @@ def audit_undo(ctx: Context, args: AuditNamed) -> AuditUndone:
     row = _mine(ctx, args.audit)
     books = audit.database_of(args.audit)
     connection = ctx.hub if books == "hub" else ctx.ledger
-    if row["effect"] != "write" or row["outcome"] in ("denied", "asked") or row["changes"] is None:
+    one_at_a_time(connection, "undo", args.audit)
+    if row["effect"] != "write" or row["outcome"] in ("denied", "asked", "dry_run") or row["changes"] is None:
         raise Conflict(
             f"`{row['command']}` of {args.audit} changed nothing, or cannot be taken back.",
             code="irreversible",
@@ -232,32 +259,11 @@ def audit_undo(ctx: Context, args: AuditNamed) -> AuditUndone:
             f"{args.audit} was taken back already, by {taken}.", code="already_undone", param="audit"
         )
     origins = _origins(ctx, row)
-    for one in origins:
-        _may(ctx, str(one["command"]), json.loads(one["arguments"]))
     ctx.undoes = args.audit
-    by = "rows"
-    if row["undo"] is None:
-        seen = _sees(ctx, origins[-1])
-        restore(connection, hub_metadata if books == "hub" else ledger_metadata, json.loads(row["changes"]))
-        if not seen and not _sees(ctx, origins[-1]):
-            raise PermissionDenied("You do not see any more what this changed.", param="audit")
-        revision.bump(connection)
-    else:
-        by = _invert(ctx, json.loads(row["undo"]))
+    by = take_back(ctx, books, origins)
     if books == "hub":
         revision.bump_authority(connection)
     return AuditUndone(audit=args.audit, command=str(row["command"]), by=by)
-
-
-def _sees(ctx: Context, row: RowMapping) -> bool:
-    """Whether the caller sees the thing that a command acted on; an administrator need not."""
-    if _sees_all(ctx) or row["decision"] is None:
-        return True
-    kind, id = json.loads(row["decision"])["question"]["resource"]
-    if kind == "Org":
-        return True
-    declared = ctx.registry.get(str(row["command"]))
-    return sees(ctx.hub, ctx.principal, declared.resource, id)
 
 
 def _origins(ctx: Context, row: RowMapping) -> list[RowMapping]:
@@ -268,48 +274,9 @@ def _origins(ctx: Context, row: RowMapping) -> list[RowMapping]:
     return found
 
 
-def _invert(ctx: Context, inverse: dict[str, Any]) -> str:
-    if not inverse:
-        raise Conflict("This was an undo that cannot itself be undone.", code="irreversible")
-    declared = ctx.registry.get(str(inverse["command"]))
-    _may(ctx, declared.name, inverse["arguments"])
-    declared.run(ctx, parse(declared, inverse["arguments"]))
-    ctx.status, ctx.next = "success", ""
-    return declared.name
-
-
-def _may(ctx: Context, name: str, arguments: dict[str, Any]) -> None:
-    """Whoever takes something back must still be allowed to do it. Raises: PermissionDenied."""
-    declared = ctx.command(name)
-    named = str(arguments.get(declared.resource_argument) or "")
-    found = Found("")
-    if declared.resource and named:
-        found = resolve(ctx.hub, ctx.principal, declared.resource, named)
-    lent = grants.chain(ctx.hub, ctx.principal.grant_id) if ctx.principal.grant_id else ()
-    asked = Ask(declared, ctx.principal, arguments, found, lent=lent, vouched=True, at_ms=ctx.now_ms)
-    decision = ctx.view.decide(ctx.hub, asked)
-    if decision.verdict != "allow":
-        raise PermissionDenied(
-            explain(name, decision.policies), code="policy_denied", hint=f"See `hub policy why {name}`."
-        )
-
-
 def _mine(ctx: Context, audit_id: str) -> RowMapping:
     """The row, if the caller may see it. Raises: NotFound."""
-    books = audit.database_of(audit_id)
-    row = audit.find(ctx.hub if books == "hub" else ctx.ledger, books, ctx.principal.org_id, audit_id)
-    if row is None or not (_sees_all(ctx) or row["actor"] == ctx.principal.actor):
-        raise NotFound(
-            f"No audit row {audit_id!r}.",
-            code="audit_not_found",
-            param="audit",
-            hint="List them with `hub audit list`.",
-        )
-    return row
-
-
-def _sees_all(ctx: Context) -> bool:
-    return ctx.principal.allows("admin") and ctx.principal.grant_id is None
+    return _row(ctx, ctx.principal, audit_id)
 
 
 def _view(row: RowMapping) -> AuditRow:

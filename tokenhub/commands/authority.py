@@ -31,6 +31,7 @@ from tokenhub.kernel.errors import InvalidRequest
 Verdict = Literal["allow", "ask", "deny"]
 Json = dict[str, Any]
 PRINCIPALS_MAX = 4096
+ANSWERS_MAX = 8192
 TEXT_MAX = 512
 """Longer arguments are not shown to policies."""
 
@@ -80,6 +81,11 @@ class Policies:
     text: str
     handle: PolicySet
 
+    @property
+    def sees_arguments(self) -> bool:
+        """False if no policy of the text can name `context.args`, not even by an escape in a string."""
+        return "args" in self.text or "\\" in self.text
+
 
 @dataclass(slots=True)
 class View:
@@ -89,6 +95,9 @@ class View:
     _policies: dict[str, Policies] = field(default_factory=dict[str, Policies])
     _principals: dict[tuple[str, str, str], Entities] = field(
         default_factory=dict[tuple[str, str, str], Entities]
+    )
+    _answers: dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]] = field(
+        default_factory=dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]]
     )
 
     def policies_of(self, connection: Connection, org_id: str) -> Policies:
@@ -139,28 +148,69 @@ class View:
         *,
         under: Policies,
     ) -> Decision:
-        """Put a question (again): roles and groups are today's, everything else is as it was."""
+        """Put a question (again): roles and groups are today's, everything else is as it was.
+
+        Of an agent it is asked twice: it may what it may and its person may too.
+        """
+        # No policy sees the arguments of `policy.apply`: whoever passed the check against a lockout passes again.
+        hidden = command == "policy.apply" or not under.sees_arguments
+        shown = {} if hidden else plain(arguments)
+        verdict, reasons = self._ask(connection, org_id, command, question, shown, under)
+        if question["principal"][0] == "Agent" and verdict != "deny" and question["user"]:
+            flags = {**question["flags"], "agent": False, "granted": False, "tainted": False, "app": ""}
+            alone = {**question, "principal": ("User", question["user"]), "flags": flags}
+            of_person, why = self._ask(connection, org_id, command, alone, shown, under)
+            if of_person != "allow" and (of_person == "deny" or verdict == "allow"):
+                verdict, reasons = of_person, why
+        return Decision(verdict, reasons, under.version, question)
+
+    def _ask(
+        self,
+        connection: Connection,
+        org_id: str,
+        command: str,
+        question: Json,
+        shown: Json,
+        under: Policies,
+    ) -> tuple[Verdict, tuple[str, ...]]:
+        """Put it to Cedar, once for as long as the counters stand still: the answer hangs on nothing else."""
+        kept = not shown and "outside" not in question and under is self._policies.get(org_id)
+        key = (org_id, command, *question["principal"], question["user"], *question["resource"])
+        key += tuple(question["flags"].values())
+        answer = self._answers.get(key) if kept else None
+        if answer is None:
+            answer = self._evaluate(connection, org_id, command, question, shown, under)
+            if kept:
+                if len(self._answers) >= ANSWERS_MAX:
+                    self._answers.clear()
+                self._answers[key] = answer
+        return answer
+
+    def _evaluate(
+        self,
+        connection: Connection,
+        org_id: str,
+        command: str,
+        question: Json,
+        shown: Json,
+        under: Policies,
+    ) -> tuple[Verdict, tuple[str, ...]]:
         kind, id = question["principal"]
         entities = self._entities(connection, org_id, kind, id, question["user"])
         if "outside" in question:
             entities = added(entities, [_outside_entity(command, question["outside"])])
-        flags = question["flags"]
-        # No policy sees the arguments of `policy.apply`: whoever passed the check against a lockout passes again.
-        context = {**flags, "args": {} if command == "policy.apply" else plain(arguments)}
-        resource = {"type": question["resource"][0], "id": question["resource"][1]}
+        context = {**question["flags"], "args": shown}
         request = {
             "principal": {"type": kind, "id": id},
             "action": {"type": "Action", "id": command},
-            "resource": resource,
+            "resource": {"type": question["resource"][0], "id": question["resource"][1]},
             "context": context,
         }
         allowed, reasons = evaluate(request, under.handle, entities)
-        verdict: Verdict = "allow" if allowed else "deny"
-        if not allowed and not flags["confirmed"]:
-            after_yes = {**request, "context": {**context, "confirmed": True}}
-            if evaluate(after_yes, under.handle, entities)[0]:
-                verdict = "ask"
-        return Decision(verdict, reasons, under.version, question)
+        if allowed or question["flags"]["confirmed"]:
+            return "allow" if allowed else "deny", reasons
+        after_yes = {**request, "context": {**context, "confirmed": True}}
+        return "ask" if evaluate(after_yes, under.handle, entities)[0] else "deny", reasons
 
     def _entities(self, connection: Connection, org_id: str, kind: str, id: str, user_id: str) -> Entities:
         key = (org_id, f"{kind}:{id}", user_id)

@@ -22,6 +22,7 @@ The decorator returns the function unchanged and appends the `Command` to the mo
 inverse command named in `undo`, whose arguments the verb gives with `ctx.inverse(...)`. What leaves the hub, ends a
 secret or deletes for good is `irreversible`. `resource` names the argument that says on what it acts (`task`, or
 `kind:argument` where the names differ; empty = the organisation); `sinks` those that choose who or what is affected.
+`acts_on` finds that thing where several arguments can name it.
 `trust="untrusted"` = the answer carries words that other people wrote.
 
 Arguments and results are `Model`s; each field's `description` is the help of its flag. Lists are answered as
@@ -37,6 +38,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tokenhub.commands.context import Context
 from tokenhub.commands.kinds import creates, kind_of
+from tokenhub.commands.resources import ActsOn
 from tokenhub.db.engine import Name
 
 Effect = Literal["read", "write", "irreversible"]
@@ -109,6 +111,8 @@ class Command:
     """True = it reaches beyond the hub: in a tainted run it asks unless its person gave every sink, reads too."""
     writes_by: Callable[[Any], Name] | None = None
     """Chooses the database by the arguments, where one command serves both."""
+    acts_on: ActsOn | None = None
+    """Finds the thing by the arguments, where more than the resource's own can name it."""
     sink_kinds: Mapping[str, str] = field(default_factory=dict[str, str])
     """Kind of what each sink chooses, where its name does not say it."""
     records: tuple[str, ...] = ()
@@ -148,6 +152,7 @@ def command(
     undo: str = "rows",
     cost: int = 1,
     writes: Name | Callable[[Any], Name] = "hub",
+    acts_on: ActsOn | None = None,
     positional: Sequence[str] = (),
     columns: Sequence[str] = (),
     examples: Sequence[Example] = (),
@@ -190,6 +195,7 @@ def command(
             undo=undo if effect == "write" else "",
             cost=cost,
             writes_by=writes if callable(writes) else None,
+            acts_on=acts_on,
             records=(name.split(".")[0],),
             makes=effect == "write" and creates(name.split(".")[1]),
             own="yes" if sinks else "no",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
+from pydantic import BaseModel
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
@@ -131,12 +132,12 @@ def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
     """Admit and answer; what an agent read is charged, audited and, if others wrote it, taints before it is told."""
     with ExitStack() as stack:
         context = _context(registry, runtime, call, stack, None)
-        admission = admit(context.hub, context.view, call)
+        admission = admit(context, call)
         envelope = None
         if call.ask_only and not admission.asks:
             return Envelope("success")
         if admission.refusal is None and not admission.asks:
-            result = call.command.run(context, call.arguments)
+            result = _run(context, call, admission)
             envelope = Envelope(
                 context.status, result.model_dump(mode="json"), dry_run=call.dry_run, next=context.next
             )
@@ -176,7 +177,7 @@ def _write(registry: Registry, runtime: Runtime, call: Call, progress: _Progress
             context.adopt(writes, written)
             if writes != "hub" and call.principal.grant_id is not None:
                 context.adopt("hub", stack.enter_context(runtime.database.write("hub")))
-            admission = admit(context.hub, context.view, call)
+            admission = admit(context, call)
             if call.ask_only and not admission.asks:
                 return Envelope("success")
             replayed = _replay(written, writes, call) if call.key and not call.dry_run else None
@@ -191,13 +192,21 @@ def _write(registry: Registry, runtime: Runtime, call: Call, progress: _Progress
         pass
     assert admission is not None
     progress.committing = False
-    if answer is not None and call.dry_run and admission.lent and command.trust == "untrusted":
-        with runtime.database.write("hub") as connection:
-            grants.taint(connection, admission.lent, at_ms=call.at_ms)
-    if answer is not None:
+    if answer is not None and not call.dry_run:
         return answer
     with runtime.database.write("hub") as connection:
-        return _turned_away(connection, call, admission)
+        if answer is None:
+            return _turned_away(connection, call, admission)
+        _rehearsed(connection, call, admission, answer)
+    return answer
+
+
+def _run(context: Context, call: Call, admission: Admission) -> BaseModel:
+    """The verb itself; nothing may come of it if it found a thing that the policies were not asked about."""
+    result = call.command.run(context, call.arguments)
+    if not admission.thing.known:
+        raise AssertionError(f"{call.command.name} acted on {admission.thing.id!r}, which was not resolved")
+    return result
 
 
 def _effect(
@@ -214,7 +223,7 @@ def _effect(
         if admission.gate is not None:
             _use(context.hub, call, admission)
     changes.active = True
-    result = command.run(context, call.arguments)
+    result = _run(context, call, admission)
     rows = [change.to_dict() for change in changes.collect(written)]
     if context.narrows is not None and not call.dry_run:
         grants.narrow(context.hub, admission.lent, *context.narrows)
@@ -257,27 +266,43 @@ def _read_by(connection: Connection, call: Call, admission: Admission, answer: A
     provenance.learn(connection, command, raw, answer, lent=lent, at_ms=call.at_ms)
 
 
+def _rehearsed(connection: Connection, call: Call, admission: Admission, answer: Envelope) -> None:
+    """A dry run that shows something costs what the run would and is audited; rows that others wrote taint."""
+    lent = admission.lent
+    spend(connection, call, lent)
+    rows = [change["before"] for change in answer.changes or () if change["before"]]
+    told = [*rows, answer.data] if call.command.trust == "untrusted" else rows
+    if lent and provenance.foreign(call.shown, told, lent=lent):
+        grants.taint(connection, lent, at_ms=call.at_ms)
+    audit.write(connection, "hub", call.principal, _entry(call, admission, "dry_run"))
+
+
 def _turned_away(connection: Connection, call: Call, admission: Admission) -> Envelope:
-    """Refused or asked, and audited as such. Raises: PermissionDenied."""
-    if admission.refusal is not None:
-        if not call.dry_run:
-            audit.write(connection, "hub", call.principal, _entry(call, admission, "denied"))
-        return _failed(admission.refusal)
+    """Refused or asked, and audited as such."""
+    refusal = admission.refusal
     reasons = admission.decision.policies
     why = explain(call.command.name, reasons)
-    if call.dry_run:
+    if refusal is None and call.dry_run:
+        audit.write(connection, "hub", call.principal, _entry(call, admission, "dry_run"))
         return Envelope("pending", {"gate": "", "why": why}, dry_run=True, next="a person's yes")
     gate_id = "" if admission.gate is None else admission.gate.id
-    if not gate_id:
-        gate_id = gates.ask(
-            connection,
-            call.principal,
-            command=call.command.name,
-            arguments=call.shown,
-            body_hash=call.body_hash,
-            reasons=reasons,
-            at_ms=call.at_ms,
-        )
+    if refusal is None and not gate_id:
+        try:
+            gate_id = gates.ask(
+                connection,
+                call.principal,
+                command=call.command.name,
+                arguments=call.shown,
+                body_hash=call.body_hash,
+                reasons=reasons,
+                lent=admission.lent,
+                at_ms=call.at_ms,
+            )
+        except gates.TooManyQuestions as error:
+            refusal = error
+    if refusal is not None:
+        audit.write(connection, "hub", call.principal, _entry(call, admission, "denied"))
+        return _failed(refusal)
     audit_id = audit.write(connection, "hub", call.principal, _entry(call, admission, "asked"))
     return Envelope(
         "pending", {"gate": gate_id, "why": why}, audit_id=audit_id, next=f"hub gate show {gate_id}"

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from tokenhub.commands import gates
 from tokenhub.commands.admission import explain
@@ -11,8 +12,9 @@ from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, command
 from tokenhub.commands.gates import Gate
 from tokenhub.commands.paging import PageArgs, PageResult
-from tokenhub.commands.resources import Found, resolve
+from tokenhub.commands.resources import Found, resolver, thing_of
 from tokenhub.http.pagination import page
+from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import PermissionDenied
 
 VERBS: list[Command] = []
@@ -133,6 +135,12 @@ def gate_deny(ctx: Context, args: GateDecide) -> GateView:
     )
 
 
+@resolver("gate")
+def _gate(connection: Connection, principal: Principal, named: str) -> Found:
+    gate = gates.find(connection, principal, named)
+    return Found(gate.id, gate.user_id or "")
+
+
 def _may_decide(ctx: Context, gate: Gate) -> None:
     principal = ctx.principal
     own_agent = gate.grant_id is not None and gate.user_id is not None and gate.user_id == principal.user_id
@@ -146,10 +154,7 @@ def _may_decide(ctx: Context, gate: Gate) -> None:
 def _may_do_it(ctx: Context, gate: Gate) -> None:
     """Nobody says yes to what they may not do themselves. Raises: PermissionDenied."""
     declared = ctx.command(gate.command)
-    named = str(gate.arguments.get(declared.resource_argument) or "")
-    found = Found("")
-    if declared.resource and named:
-        found = resolve(ctx.hub, ctx.principal, declared.resource, named)
+    found = thing_of(ctx, ctx.principal, declared, gate.arguments)
     asked = Ask(
         declared, ctx.principal, gate.arguments, found, vouched=True, confirmed=True, at_ms=ctx.now_ms
     )

@@ -8,14 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from tokenhub.commands.tables import gates
+from tokenhub.db.alone import one_at_a_time
+from tokenhub.identity import grants
+from tokenhub.identity.grants import Grant
 from tokenhub.identity.types import Principal
-from tokenhub.kernel.errors import Conflict, NotFound
+from tokenhub.kernel.errors import Conflict, NotFound, PermissionDenied
 from tokenhub.kernel.ids import new_id
 
 TTL_MS = 7 * 24 * 60 * 60 * 1000
+OPEN_MAX = 10
+"""Most open questions of one run with all that it lent on, or of one caller who is no agent."""
 State = Literal["open", "approved", "denied", "used"]
 
 
@@ -23,6 +28,12 @@ class GateNotFound(NotFound):
     """No such question, or none that the caller may see."""
 
     code = "gate_not_found"
+
+
+class TooManyQuestions(PermissionDenied):
+    """So many questions of this run wait already that a person could not read them; nothing more is asked."""
+
+    code = "too_many_questions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +84,27 @@ def ask(
     arguments: Mapping[str, Any],
     body_hash: str,
     reasons: Sequence[str],
+    lent: Sequence[Grant],
     at_ms: int,
 ) -> str:
-    """A new question; returns its id. `arguments` without secrets."""
+    """A question to a person, new or open already; returns its id. `arguments` without secrets.
+
+    Raises: TooManyQuestions if `OPEN_MAX` wait already.
+    """
+    askers = [principal.org_id, principal.actor, *(grant.id for grant in grants.memory(lent)[-1:])]
+    one_at_a_time(connection, "gates", *askers)
+    before = lookup(connection, principal, command=command, body_hash=body_hash, at_ms=at_ms)
+    if before is not None:
+        return before.id
+    mine = gates.c.actor == principal.actor
+    mine &= gates.c.grant_id.in_(grants.sharing(lent)) if lent else gates.c.grant_id.is_(None)
+    waiting = select(func.count()).select_from(gates)
+    waiting = waiting.where(gates.c.org_id == principal.org_id, mine, gates.c.state == "open")
+    if connection.execute(waiting.where(gates.c.expires_at_ms > at_ms)).scalar_one() >= OPEN_MAX:
+        raise TooManyQuestions(
+            f"{OPEN_MAX} questions wait for a person already; nothing more is asked until one is answered.",
+            hint="See them with `hub gate list`.",
+        )
     gate_id = new_id("gate")
     connection.execute(
         insert(gates).values(

@@ -172,7 +172,7 @@ def agent_list(ctx: Context, args: PageArgs) -> AgentList:
     "agent.stop",
     effect="write",
     resource="agent",
-    sinks=("agent",),
+    sinks=("agent", "all"),
     undo="agent.resume",
     permission="",
     summary="Stop an agent before its next command.",
@@ -204,7 +204,7 @@ def agent_stop(ctx: Context, args: AgentStop) -> AgentStopped:
     "agent.resume",
     effect="write",
     resource="agent",
-    sinks=("agent",),
+    sinks=("agent", "all"),
     permission="",
     summary="Let a stopped agent act again.",
     positional=("agent",),
@@ -271,6 +271,7 @@ def grant_create(ctx: Context, args: GrantCreate) -> GrantCreated:
             "note": args.note,
             "expires_at_ms": ends,
         },
+        fresh=principal.grant_id is None,
         at_ms=ctx.now_ms,
     )
     key = create_key(ctx.hub, _key_of(ctx, agent, made), at_ms=ctx.now_ms)

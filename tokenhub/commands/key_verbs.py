@@ -107,7 +107,7 @@ class KeyRevoked(Model):
     "key.create",
     effect="write",
     resource="",
-    sinks=("user", "service_account"),
+    sinks=("user", "service_account", "team", "project", "scopes"),
     undo="key.revoke",
     permission="keys:write",
     summary="Make an API key and show its secret once.",

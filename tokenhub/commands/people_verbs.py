@@ -1,16 +1,21 @@
 """`hub user|org|login-link …`: people, and how they sign in."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field
 
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Example, Model, Secret, command
 from tokenhub.commands.paging import PageArgs, PageResult
+from tokenhub.commands.resources import NOTHING, Books, Found
 from tokenhub.http.address import hub_url, login_url
 from tokenhub.http.pagination import page
 from tokenhub.identity import directory
 from tokenhub.identity.directory import Team, User
 from tokenhub.identity.scopes import ROLES, may_grant
 from tokenhub.identity.sessions import LOGIN_TTL_MS, create_login_token
+from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest, NotFound, PermissionDenied
 
 VERBS: list[Command] = []
@@ -164,11 +169,20 @@ def user_disable(ctx: Context, args: UserNamed) -> UserView:
     return _user(directory.disable_user(ctx.hub, org_id, user, at_ms=ctx.now_ms))
 
 
+def _whose_link(books: Books, principal: Principal, arguments: Mapping[str, Any]) -> Found:
+    named = str(arguments.get("user") or principal.user_id or "")
+    if not named:
+        return NOTHING
+    user = directory.find(books.hub, User, principal.org_id, named)
+    return Found(user.id, user.id, user.name)
+
+
 @command(
     "login-link.create",
     effect="irreversible",
     resource="user",
     sinks=("user",),
+    acts_on=_whose_link,
     permission="",
     summary="Make a link that signs a person in to the console once.",
     positional=("user",),

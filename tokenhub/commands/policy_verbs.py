@@ -13,7 +13,7 @@ from tokenhub.commands.authority import Ask, Policies, parse
 from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command, Content, Example, Model, command
 from tokenhub.commands.policy_set import FLOOR, OUTSIDE
-from tokenhub.commands.resources import Found, resolve
+from tokenhub.commands.resources import NOTHING, thing_of
 from tokenhub.identity import directory, grants, policies
 from tokenhub.identity.directory import User
 from tokenhub.identity.scopes import ROLES
@@ -141,10 +141,7 @@ def policy_why(ctx: Context, args: WhyArgs) -> Why:
         principal = _as(ctx, directory.find(ctx.hub, User, ctx.principal.org_id, args.user).id, None)
     elif principal.grant_id is not None:
         lent = grants.chain(ctx.hub, principal.grant_id)
-    named = str(args.arguments.get(declared.resource_argument) or "")
-    found = Found("")
-    if declared.resource and named:
-        found = resolve(ctx.hub, principal, declared.resource, named)
+    found = thing_of(ctx, principal, declared, args.arguments)
     decision = ctx.view.decide(
         ctx.hub,
         Ask(
@@ -197,7 +194,7 @@ def policy_apply(ctx: Context, args: ApplyArgs) -> Applied:
         ctx.registry.get("policy.apply"),
         ctx.principal,
         {"text": ""},
-        Found(""),
+        NOTHING,
         vouched=True,
         at_ms=ctx.now_ms,
     )

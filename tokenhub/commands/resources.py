@@ -4,18 +4,25 @@ A package that owns a kind of thing registers how it is found:
 
     @resolver("task")
     def _task(connection: Connection, principal: Principal, named: str) -> Found | None: ...
+
+Policies see the id that was found, never the words of the caller; what is not found has no id, and a command that did
+something to it nevertheless is rolled back by the door.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection
 
-from tokenhub.identity import departments, directory
+from tokenhub.db.engine import Name
+from tokenhub.identity import departments, directory, grants
 from tokenhub.identity.directory import Project, ServiceAccount, Team, User
 from tokenhub.identity.key_listing import find_entry
 from tokenhub.identity.types import Principal
-from tokenhub.kernel.errors import NotFound
+from tokenhub.kernel.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from tokenhub.commands.declare import Command
 
 
 class Found(NamedTuple):
@@ -25,45 +32,71 @@ class Found(NamedTuple):
     owner: str = ""
     """The user whose it is; empty if it is nobody's."""
     name: str = ""
+    known: bool = True
+    """False: nothing that the caller sees is called so, and `id` is what they wrote."""
+
+
+NOTHING = Found("")
+"""A command that acts on no single thing, but on the organisation."""
+
+
+class Books(Protocol):
+    """Both databases, as a running command reads them."""
+
+    @property
+    def hub(self) -> Connection: ...
+    @property
+    def ledger(self) -> Connection: ...
 
 
 Resolver = Callable[[Connection, Principal, str], Found | None]
-_RESOLVERS: dict[str, Resolver] = {}
+ActsOn = Callable[[Books, Principal, Mapping[str, Any]], Found]
+"""From the arguments of a command to its thing, where several of them can name it. Raises: NotFound."""
+_RESOLVERS: dict[str, tuple[Name, Resolver]] = {}
 
 
-def resolver(kind: str) -> Callable[[Resolver], Resolver]:
+def resolver(kind: str, *, books: Name = "hub") -> Callable[[Resolver], Resolver]:
     """Register how things of this kind are found among those of the caller's organisation."""
 
     def register(find: Resolver) -> Resolver:
-        _RESOLVERS[kind] = find
+        _RESOLVERS[kind] = (books, find)
         return find
 
     return register
 
 
-def resolve(connection: Connection, principal: Principal, kind: str, named: str) -> Found:
-    """The thing; one that cannot be found is called as it was written (the verb will then say 404)."""
-    find = _RESOLVERS.get(kind)
-    if find is None:
-        return Found(named)
-    try:
-        return find(connection, principal, named) or Found(named)
-    except NotFound:
-        return Found(named)
+def kinds() -> set[str]:
+    """Every kind that can be resolved."""
+    return set(_RESOLVERS)
 
 
 def resolvable(kind: str) -> bool:
-    """True if things of this kind can be found by name or id."""
-    return kind in _RESOLVERS
+    """True if things of this kind can be found by name or id among the hub's objects."""
+    return kind in _RESOLVERS and _RESOLVERS[kind][0] == "hub"
 
 
-def sees(connection: Connection, principal: Principal, kind: str, id: str) -> bool:
-    """True if the thing of this id is one that the caller sees, or its kind has no resolver."""
-    find = _RESOLVERS.get(kind)
+def resolve(connection: Connection, principal: Principal, kind: str, named: str) -> Found:
+    """One of the hub's things by its kind; one that cannot be found is called as it was written."""
     try:
-        return find is None or find(connection, principal, id) is not None
-    except NotFound:
-        return False
+        found = _RESOLVERS[kind][1](connection, principal, named) if resolvable(kind) else None
+    except (Conflict, NotFound):
+        found = None
+    return found or Found(named, known=False)
+
+
+def thing_of(books: Books, principal: Principal, command: "Command", arguments: Mapping[str, Any]) -> Found:
+    """What a call acts on, by its id; `arguments` as JSON values."""
+    named = str(arguments.get(command.resource_argument) or "")
+    try:
+        if command.acts_on is not None:
+            return command.acts_on(books, principal, arguments)
+        if not command.resource or not named:
+            return NOTHING
+        source, find = _RESOLVERS[command.resource]
+        found = find(books.hub if source == "hub" else books.ledger, principal, named)
+    except (Conflict, NotFound):
+        found = None
+    return found or Found(named, known=False)
 
 
 @resolver("user")
@@ -100,3 +133,18 @@ def _department(connection: Connection, principal: Principal, named: str) -> Fou
 def _key(connection: Connection, principal: Principal, named: str) -> Found:
     entry = find_entry(connection, principal.org_id, named, at_ms=0, visible_to=principal)
     return Found(entry.id, entry.user_id or "", entry.name)
+
+
+@resolver("agent")
+def _agent(connection: Connection, principal: Principal, named: str) -> Found:
+    if named.startswith("run_"):  # where an agent is stopped, a run of it can be named
+        run = grants.find_grant(connection, principal, named)
+        return Found(run.id, run.user_id)
+    agent = grants.find_agent(connection, principal, named)
+    return Found(agent.id, agent.user_id, agent.name)
+
+
+@resolver("grant")
+def _grant(connection: Connection, principal: Principal, named: str) -> Found:
+    grant = grants.find_grant(connection, principal, named)
+    return Found(grant.id, grant.user_id)

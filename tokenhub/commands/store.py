@@ -1,6 +1,6 @@
 """Statements on idempotency keys; part of the running command's transaction.
 
-They are built once: what a statement costs here is mostly its making.
+They run for every command that has a key, so they are prepared.
 """
 
 import json
@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, Executable, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tokenhub.commands.tables import idempotency
 from tokenhub.db.engine import Name
+from tokenhub.db.prepared import Prepared
 
 IDEMPOTENCY_TTL_MS = 24 * 60 * 60 * 1000
 SWEEP_EVERY = 256
@@ -31,8 +32,8 @@ class Stored:
 def peek(connection: Connection, name: Name, *, actor: str, key: str, at_ms: int) -> Stored | None:
     """What is stored under an idempotency key and has not expired, without taking it."""
     found = {"actor_": actor, "key_": key, "fresh": at_ms - IDEMPOTENCY_TTL_MS}
-    row = connection.execute(_PEEK[name], found).one_or_none()
-    return None if row is None else Stored(row.command, row.body_hash, json.loads(row.answer))
+    rows = _PEEK[name].rows(connection, found)
+    return Stored(rows[0][0], rows[0][1], json.loads(rows[0][2])) if rows else None
 
 
 def claim(
@@ -45,13 +46,13 @@ def claim(
     """
     expired = {"before": at_ms - IDEMPOTENCY_TTL_MS}
     if at_ms % SWEEP_EVERY == 0:
-        connection.execute(_SWEEP[name], expired)
+        _SWEEP[name].rows(connection, expired)
     if connection.dialect.name == "sqlite":
         return None
-    connection.execute(_DROP[name], {"actor_": actor, "key_": key, **expired})
+    _DROP[name].rows(connection, {"actor_": actor, "key_": key, **expired})
     values = {"actor": actor, "key": key, "command": command, "body_hash": body_hash}
-    taken = connection.execute(_CLAIM[name], {**values, "answer": "{}", "created_at_ms": at_ms})
-    return None if taken.first() is not None else peek(connection, name, actor=actor, key=key, at_ms=at_ms)
+    taken = _CLAIM[name].rows(connection, {**values, "answer": "{}", "created_at_ms": at_ms})
+    return None if taken else peek(connection, name, actor=actor, key=key, at_ms=at_ms)
 
 
 def keep(
@@ -69,19 +70,21 @@ def keep(
     text = json.dumps(answer)
     if connection.dialect.name == "sqlite":
         values = {"actor": actor, "key": key, "command": command, "body_hash": body_hash}
-        connection.execute(_PUT[name], {**values, "answer": text, "created_at_ms": at_ms})
+        _PUT[name].rows(connection, {**values, "answer": text, "created_at_ms": at_ms})
     else:
-        connection.execute(_KEEP[name], {"actor_": actor, "key_": key, "answer_": text})
+        _KEEP[name].rows(connection, {"actor_": actor, "key_": key, "answer_": text})
 
 
-def _statements(name: Name) -> tuple[Any, ...]:
+def _statements(name: Name) -> tuple[Executable, ...]:
     table = idempotency[name]
     here = (table.c.actor == bindparam("actor_")) & (table.c.key == bindparam("key_"))
     old = table.c.created_at_ms < bindparam("before")
     put = sqlite.insert(table)
     fresh = {column: put.excluded[column] for column in ("command", "body_hash", "answer", "created_at_ms")}
     return (
-        select(table).where(here, table.c.created_at_ms >= bindparam("fresh")),
+        select(table.c.command, table.c.body_hash, table.c.answer).where(
+            here, table.c.created_at_ms >= bindparam("fresh")
+        ),
         delete(table).where(old),
         delete(table).where(here, old),
         postgresql.insert(table).on_conflict_do_nothing().returning(table.c.key),
@@ -90,7 +93,10 @@ def _statements(name: Name) -> tuple[Any, ...]:
     )
 
 
-_ALL: dict[Name, tuple[Any, ...]] = {"hub": _statements("hub"), "ledger": _statements("ledger")}
+_ALL: dict[Name, tuple[Prepared, ...]] = {
+    "hub": tuple(map(Prepared, _statements("hub"))),
+    "ledger": tuple(map(Prepared, _statements("ledger"))),
+}
 _PEEK, _SWEEP, _DROP, _CLAIM, _PUT, _KEEP = (
     {name: found[place] for name, found in _ALL.items()} for place in range(6)
 )

@@ -18,7 +18,9 @@ def _audit(metadata: MetaData) -> Table:
         Column("app", String, nullable=False),
         Column("command", String, nullable=False),
         Column("effect", String, nullable=False),
-        Column("outcome", String, nullable=False),  # success | pending | partial_failure | denied | asked
+        Column(
+            "outcome", String, nullable=False
+        ),  # success | pending | partial_failure | denied | asked | dry_run
         Column("arguments", Text, nullable=False),  # JSON, secrets left out
         Column("request_id", String, nullable=False),
         Column("seq", BigInteger),  # 1, 2, 3 … within the organisation; null = before there was a chain

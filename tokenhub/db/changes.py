@@ -8,11 +8,13 @@ things declares itself irreversible.
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Delete,
     Engine,
@@ -30,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy import delete as delete_from
 from sqlalchemy import insert as insert_into
 from sqlalchemy import update as update_of
+from sqlalchemy.exc import IntegrityError
 
 from tokenhub.kernel.errors import Conflict
 
@@ -83,6 +86,10 @@ class Changes:
         self.active = False
         self.opaque: list[str] = []
         """Statements whose effect it cannot tell."""
+        self._expected: int | None = None
+        """Rows that the statement just noted must change."""
+        self._asked: Key | None = None
+        """The row that it inserts unless somebody else did in this moment."""
         self._before: dict[Key, Row | None] = {}
         self._known: dict[Key, Row] = {}
 
@@ -110,6 +117,7 @@ class Changes:
     ) -> None:
         """Look at a statement that is about to run."""
         self.active = False
+        self._expected = self._asked = None
         try:
             if isinstance(statement, Insert):
                 self._note_insert(connection, statement, parameters)
@@ -117,6 +125,16 @@ class Changes:
                 self._note_change(connection, statement, parameters)
         finally:
             self.active = True
+
+    def noted(self, rows: int) -> None:
+        """Look at how many rows the statement just noted changed. Raises: Conflict if others came in between."""
+        expected, asked, self._expected, self._asked = self._expected, self._asked, None, None
+        if expected is not None and expected != rows:
+            raise Conflict(
+                "Somebody changed the same in this very moment; try again.", code="changed_meanwhile"
+            )
+        if asked is not None and rows == 0:
+            self._before.pop(asked, None)
 
     def note_text(self, words: str) -> None:
         """Look at a statement that is only text; a change in it cannot be followed."""
@@ -139,8 +157,9 @@ class Changes:
             return
         keys = [tuple(row[name] for name in names) for row in parameters]
         if inner.get("_post_values_clause") is not None:  # on conflict: what is there may stay or change
-            there = _rows(connection, table, keys)
+            there = _rows(connection, table, keys, lock=True)
             self._touch(table, keys, there)
+            self._asked = (table, keys[0]) if len(keys) == 1 and not there else None
             return
         values: list[Any] = list(inner.get("_values") or ())
         plain = all((column if isinstance(column, str) else column.key) in parameters[0] for column in values)
@@ -160,7 +179,7 @@ class Changes:
         if len(parameters) > 1:
             self.opaque.append(f"change of {table.name}")
             return
-        query = select(table)
+        query = select(table).with_for_update(of=table)  # nobody changes them between this look and the deed
         if statement.whereclause is not None:
             query = query.where(statement.whereclause)
         names = [column.key for column in table.primary_key.columns]
@@ -169,6 +188,7 @@ class Changes:
             for row in (dict(found) for found in connection.execute(query, parameters[0]).mappings())
         }
         self._touch(table, [key for _, key in there], there)
+        self._expected = len(there)
 
     def _touch(self, table: Table, keys: Iterable[tuple[Any, ...]], there: Mapping[Key, Row]) -> None:
         for key in keys:
@@ -191,15 +211,40 @@ def listen(engine: Engine) -> None:
         elif not isinstance(statement, Select):
             changes.note_text(sql)
 
+    def after(
+        connection: Connection, cursor: Any, _sql: str, _parameters: Any, _context: Any, _many: bool
+    ) -> None:
+        changes: Changes | None = connection.get_execution_options().get(OPTION)
+        if changes is not None and changes.active:
+            changes.noted(cursor.rowcount)
+
     event.listen(engine, "before_cursor_execute", before)
+    if engine.dialect.name != "sqlite":  # there a writer is alone
+        event.listen(engine, "after_cursor_execute", after)
+
+
+@contextmanager
+def unrecorded(connection: Connection) -> Generator[None, None, None]:
+    """Leave out what happens inside: something that is tried and rolled back."""
+    changes: Changes | None = connection.get_execution_options().get(OPTION)
+    active = changes is not None and changes.active
+    if changes is not None:
+        changes.active = False
+    try:
+        yield
+    finally:
+        if changes is not None:
+            changes.active = active
 
 
 def restore(connection: Connection, metadata: MetaData, changes: Sequence[Mapping[str, Any]]) -> None:
     """Put rows back as they were before `changes` (as `to_dict` gave them), the last one first.
 
-    A table's `info={"undo": …}` tells what becomes of a row that moved on by itself since: `drop` = one that was added
-    goes all the same (a notice that was read), `keep` = it stays as it is (what has left the hub).
-    Raises: Conflict if a row is not as the change left it, or held a secret that was not kept.
+    What came later and says nothing against it stays: a mark (`Column(info={"mark": True})`: read, touched) that
+    changed again, a row that is gone already. A table's `info={"undo": …}` tells what becomes of a row that moved on by
+    itself since: `drop` = one that was added goes all the same, `keep` = it stays as it is (what has left the hub).
+    Raises: Conflict if a row says something else since, if later rows hang on it, or if it held a secret that was not
+    kept.
     """
     for change in reversed(changes):
         table = metadata.tables[change["table"]]
@@ -208,11 +253,12 @@ def restore(connection: Connection, metadata: MetaData, changes: Sequence[Mappin
         row = connection.execute(select(table).where(here).with_for_update()).mappings().one_or_none()
         current = None if row is None else _encoded(table, dict(row), short=True)
         before, after = change["before"], change["after"]
-        expected = None if after is None or current is None else {name: current.get(name) for name in after}
-        if (after is None) != (current is None) or (after is not None and expected != after):
+        if current is None and (before is None or _marks_only(table, after)):
+            continue  # what was made or marked is gone
+        if not _still(table, after, current):
             moved_on = table.info.get("undo")
             if moved_on == "drop" and before is None:
-                connection.execute(delete_from(table).where(here))
+                _delete(connection, table, here)
             if moved_on is not None:
                 continue
             raise Conflict(
@@ -220,22 +266,51 @@ def restore(connection: Connection, metadata: MetaData, changes: Sequence[Mappin
                 code="changed_since",
                 hint="List what was done with `hub audit list`.",
             )
-        values = None if before is None else {name: _decoded(value) for name, value in before.items()}
-        if values is None:
+        if before is None:
             if not _used(connection, metadata, table, key):
-                connection.execute(delete_from(table).where(here))
-        elif _has_secret(table, values):
+                _delete(connection, table, here)
+            continue
+        values = {
+            name: _decoded(value)
+            for name, value in before.items()
+            if after is None or current is None or current[name] == after[name]
+        }
+        if _has_secret(table, values):
             raise Conflict(
                 "It held a secret that was not kept, so it cannot be put back.", code="irreversible"
             )
-        elif after is None:
+        if after is None:
             connection.execute(insert_into(table).values(**values))
-        else:
+        elif values:
             connection.execute(update_of(table).where(here).values(**values))
 
 
-def _rows(connection: Connection, table: Table, keys: Sequence[tuple[Any, ...]]) -> dict[Key, Row]:
-    """The rows with these keys that exist."""
+def _marks_only(table: Table, after: Mapping[str, Any] | None) -> bool:
+    return after is not None and all(table.c[name].info.get("mark") for name in after)
+
+
+def _still(table: Table, after: Mapping[str, Any] | None, current: Mapping[str, Any] | None) -> bool:
+    """True if the row says what the change made it say, marks aside."""
+    if after is None or current is None:
+        return after is None and current is None
+    return all(current[name] == value for name, value in after.items() if not table.c[name].info.get("mark"))
+
+
+def _delete(connection: Connection, table: Table, here: ColumnElement[bool]) -> None:
+    try:
+        connection.execute(delete_from(table).where(here))
+    except IntegrityError as error:
+        raise Conflict(
+            f"Something that came later hangs on a row of {table.name!r}; take that back first.",
+            code="changed_since",
+            hint="List what was done with `hub audit list`.",
+        ) from error
+
+
+def _rows(
+    connection: Connection, table: Table, keys: Sequence[tuple[Any, ...]], *, lock: bool = False
+) -> dict[Key, Row]:
+    """The rows with these keys that exist; `lock` keeps others from changing them."""
     columns = list(table.primary_key.columns)
     found: dict[Key, Row] = {}
     for start in range(0, len(keys), 200):
@@ -244,7 +319,8 @@ def _rows(connection: Connection, table: Table, keys: Sequence[tuple[Any, ...]])
             where = columns[0].in_([key[0] for key in some])
         else:
             where = or_(*(and_(*(c == v for c, v in zip(columns, key, strict=True))) for key in some))
-        for row in connection.execute(select(table).where(where)).mappings():
+        query = select(table).where(where)
+        for row in connection.execute(query.with_for_update() if lock else query).mappings():
             found[table, tuple(row[column.key] for column in columns)] = dict(row)
     return found
 

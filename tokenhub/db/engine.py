@@ -55,7 +55,9 @@ class Database:
     @contextmanager
     def read(self, name: Name) -> Generator[Connection, None, None]:
         """One read-only transaction (a stable snapshot); never waits for a writer."""
-        options = {"tokenhub_read": True}
+        options: dict[str, Any] = {"tokenhub_read": True}
+        if self.dialect == "postgresql":
+            options["isolation_level"] = "REPEATABLE READ"
         with self._engines[name].connect().execution_options(**options) as connection, connection.begin():
             yield connection
 

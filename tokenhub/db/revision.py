@@ -6,12 +6,15 @@ compares `current` with what it loaded and reloads on a difference.
 
 from sqlalchemy import Connection, text
 
+from tokenhub.db.prepared import Prepared
+
 _BUMP = text(
     "INSERT INTO revision (name, counter) VALUES (:name, 1) "
     "ON CONFLICT (name) DO UPDATE SET counter = revision.counter + 1"
 )
 
 _CURRENT = text("SELECT SUM(counter) FROM revision WHERE name IN ('snapshot', 'secrets')")
+_COUNTERS = Prepared(text("SELECT name, counter FROM revision WHERE name <> 'secrets' ORDER BY name"))
 
 
 def bump(connection: Connection) -> None:
@@ -36,7 +39,4 @@ def current(connection: Connection) -> int:
 
 def counters(connection: Connection) -> tuple[tuple[str, int], ...]:
     """Every counter but that of secrets; while it stays the same, whatever was read of identity and policies still holds."""
-    rows = connection.exec_driver_sql(
-        "SELECT name, counter FROM revision WHERE name <> 'secrets' ORDER BY name"
-    ).all()
-    return tuple((row[0], row[1]) for row in rows)
+    return tuple((str(row[0]), int(row[1])) for row in _COUNTERS.rows(connection, {}))

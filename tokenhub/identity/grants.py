@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
 
 from tokenhub.db import revision
 from tokenhub.db.upsert import insert_for
@@ -58,6 +58,8 @@ class Grant:
     agent_id: str
     user_id: str
     parent_id: str | None
+    fresh: bool
+    """True if a person opened it: whoever acts within it begins without what the grant above has read."""
     commands: tuple[str, ...]
     """Names, and patterns such as `task.*`."""
     effects: frozenset[str]
@@ -133,9 +135,19 @@ def find_agent(connection: Connection, principal: Principal, named: str) -> Agen
 
 
 def create_grant(
-    connection: Connection, agent: Agent, values: dict[str, Any], *, at_ms: int, prefix: str = "grant"
+    connection: Connection,
+    agent: Agent,
+    values: dict[str, Any],
+    *,
+    fresh: bool,
+    at_ms: int,
+    prefix: str = "grant",
 ) -> Grant:
-    """Insert a grant; `values` are the fields of `Grant` that its maker chooses. A run's has the prefix `run`."""
+    """Insert a grant; `values` are the fields of `Grant` that its maker chooses. A run's has the prefix `run`.
+
+    `fresh` only where a person opens it (a new run, with an empty memory): what is read within any other one goes
+    back to the grant above, and so does its taint.
+    """
     grant_id = new_id(prefix)
     shown = {name: json.dumps(sorted(values[name])) for name in ("commands", "effects", "vouched")}
     resources = values["resources"]
@@ -144,6 +156,7 @@ def create_grant(
             id=grant_id,
             agent_id=agent.id,
             user_id=agent.user_id,
+            fresh=fresh,
             cost_used=0,
             created_at_ms=at_ms,
             **{**values, **shown, "resources": None if resources is None else json.dumps(sorted(resources))},
@@ -207,9 +220,28 @@ def charge(connection: Connection, lent: Sequence[Grant], cost: int) -> bool:
 
 
 def taint(connection: Connection, lent: Sequence[Grant], *, at_ms: int) -> None:
-    """Note that whoever acts within the narrowest grant has read what others wrote."""
-    if lent and lent[0].tainted_at_ms is None:
-        connection.execute(update(grants).where(grants.c.id == lent[0].id).values(tainted_at_ms=at_ms))
+    """Note that whoever acts within this chain has read what others wrote.
+
+    It counts for the whole memory: the narrowest grant, and above it up to the one that a person opened. Below, it
+    counts anyway: a command asks its whole chain.
+    """
+    clean = [grant.id for grant in memory(lent) if grant.tainted_at_ms is None]
+    if clean:
+        connection.execute(update(grants).where(grants.c.id.in_(clean)).values(tainted_at_ms=at_ms))
+
+
+def memory(lent: Sequence[Grant]) -> list[Grant]:
+    """The part of a chain that knows what the narrowest grant knows: up to the first one that a person opened."""
+    opened = next((place for place, grant in enumerate(lent) if grant.fresh), len(lent) - 1)
+    return list(lent[: opened + 1])
+
+
+def sharing(lent: Sequence[Grant]) -> Select[tuple[str]]:
+    """Ids of all grants that share this chain's memory: the one that a person opened, and what agents made below."""
+    mine = select(grants.c.id).where(grants.c.id == memory(lent)[-1].id).cte("sharing", recursive=True)
+    below = select(grants.c.id).where(grants.c.parent_id == mine.c.id, grants.c.fresh.is_(False))
+    mine = mine.union(below)
+    return select(mine.c.id)
 
 
 def narrow(connection: Connection, lent: Sequence[Grant], by: str, commands: Sequence[str]) -> None:
@@ -287,6 +319,7 @@ def _grant(row: Row[Any]) -> Grant:
         agent_id=row.agent_id,
         user_id=row.user_id,
         parent_id=row.parent_id,
+        fresh=row.fresh,
         commands=tuple(json.loads(row.commands)),
         effects=frozenset(json.loads(row.effects)),
         resources=None if row.resources is None else frozenset(json.loads(row.resources)),

@@ -1,6 +1,6 @@
 """Tables of identity, all in the hub database. Nobody else imports this module."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, String, Table, Text, UniqueConstraint
 
 from tokenhub.db.metadata import hub_metadata
 
@@ -163,6 +163,7 @@ grants = Table(
     Column("agent_id", String, ForeignKey("agents.id"), nullable=False),
     Column("user_id", String, ForeignKey("users.id"), nullable=False),
     Column("parent_id", String, ForeignKey("grants.id")),  # a run's scope lies within its agent's grant
+    Column("fresh", Boolean, nullable=False),  # a person opened it: it knows nothing of the grant above
     Column("commands", Text, nullable=False),  # JSON list of names and patterns such as task.*
     Column("effects", Text, nullable=False),  # JSON list
     Column("resources", Text),  # JSON list of ids; null = every one

@@ -5,10 +5,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from tokenhub.commands import Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
+from tokenhub.commands.resources import Found, resolver
 from tokenhub.http.pagination import page
+from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest, NotFound
 from tokenhub.kernel.money import parse_nano
 from tokenhub.pricing import genai_list, store
@@ -246,6 +249,12 @@ def price_import(ctx: Context, args: ImportArgs) -> ImportResult:
         reasons=_tally(listed.skipped.values()),
         left_out=_tally([fee for price in listed.prices for fee in price.left_out]),
     )
+
+
+@resolver("sku")
+def _sku(_connection: Connection, _principal: Principal, named: str) -> Found:
+    """A SKU has no id but its name, and may get its first price."""
+    return Found(named)
 
 
 def view(version: Version, now_ms: int) -> PriceView:

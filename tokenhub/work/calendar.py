@@ -13,7 +13,7 @@ from tokenhub.kernel.errors import InvalidRequest
 from tokenhub.work.calendar_tables import bookings, events, hours, rooms
 from tokenhub.work.event_store import TIMING, overlapping, takes_part, times_of, when_of, zone_of
 from tokenhub.work.events import ROWS_MAX, minutes, window
-from tokenhub.work.people import names_of, person
+from tokenhub.work.people import acts_on_person, names_of, person
 from tokenhub.work.recurrence import at_ms, instances, wall, zone
 from tokenhub.work.rooms import find_room
 from tokenhub.work.tables import absences
@@ -84,6 +84,7 @@ class FreeList(PageResult):
     "calendar.show",
     effect="read",
     resource="user",
+    acts_on=acts_on_person,
     permission="read",
     summary="Show when somebody works.",
     positional=("user",),

@@ -71,7 +71,7 @@ class ChannelList(PageResult):
     "channel.create",
     effect="write",
     resource="",
-    sinks=("members",),
+    sinks=("members", "open"),
     permission="work",
     summary="Make a channel for a group, or one that is open to all.",
     positional=("name",),
@@ -200,7 +200,11 @@ def members_of(ctx: Context, channel_id: str) -> list[str]:
 
 @resolver("channel")
 def _channel(connection: Connection, principal: Principal, named: str) -> Found:
-    row = find_channel(connection, principal, named)
+    return channel_as_found(find_channel(connection, principal, named))
+
+
+def channel_as_found(row: Row[Any]) -> Found:
+    """A channel as policies see it."""
     return Found(row.id, row.creator_id, "" if row.kind == DIRECT else row.name)
 
 

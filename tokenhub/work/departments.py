@@ -88,7 +88,7 @@ class Removed(Model):
     "department.create",
     effect="write",
     resource="",
-    sinks=("lead",),
+    sinks=("lead", "parent"),
     permission="admin",
     summary="Make a department.",
     positional=("name",),

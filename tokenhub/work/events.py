@@ -34,7 +34,7 @@ from tokenhub.work.event_store import (
     when_of,
     zone_of,
 )
-from tokenhub.work.people import TEXT_MAX, instant_ms, notify, person
+from tokenhub.work.people import TEXT_MAX, acts_on_person, instant_ms, notify, person
 from tokenhub.work.recurrence import Instance, Times, at_ms, instances, parse_rule, zone
 from tokenhub.work.rooms import find_room
 from tokenhub.work.visibility import events_of
@@ -154,6 +154,7 @@ def event_create(ctx: Context, args: EventCreate) -> EventView:
     "event.list",
     effect="read",
     resource="user",
+    acts_on=acts_on_person,
     permission="read",
     trust="untrusted",
     summary="List what takes place, by time.",

@@ -161,7 +161,10 @@ def file_put(ctx: Context, args: FilePut) -> FileView:
         ctx.hub.execute(update(files).where(files.c.id == file_id).values(**values))
     sha256 = hashlib.sha256(data).hexdigest()
     blob = {"org_id": ctx.principal.org_id, "sha256": sha256, "data": data}
-    ctx.hub.execute(insert_for(ctx.hub, blobs).values(blob).on_conflict_do_nothing())
+    keep = insert_for(ctx.hub, blobs).values(blob)
+    same_key = [blobs.c.org_id, blobs.c.sha256]
+    # An update that changes nothing holds the row: an undo that would delete it waits, and then sees this version.
+    ctx.hub.execute(keep.on_conflict_do_update(index_elements=same_key, set_={"sha256": sha256}))
     ctx.hub.execute(
         insert(file_versions).values(
             file_id=file_id,

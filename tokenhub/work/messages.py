@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -9,14 +10,15 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
-from tokenhub.commands.resources import Found, resolver
+from tokenhub.commands.resources import NOTHING, Books, Found, resolver
 from tokenhub.db import outbox
 from tokenhub.http.pagination import page
 from tokenhub.identity import directory
+from tokenhub.identity.directory import User
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest, PermissionDenied
 from tokenhub.kernel.ids import new_id
-from tokenhub.work.channels import direct, direct_with, find_channel, members_of
+from tokenhub.work.channels import channel_as_found, direct, direct_with, find_channel, members_of
 from tokenhub.work.errors import FileNotFound, MessageNotFound
 from tokenhub.work.people import TEXT_MAX, names_of, notify, person
 from tokenhub.work.tables import files, messages
@@ -82,10 +84,32 @@ class MessageList(PageResult):
     items: list[MessageView]
 
 
+def _talk(books: Books, principal: Principal, arguments: Mapping[str, Any]) -> Found:
+    """The channel, however it is named: itself, by a message of a thread, or as the direct talk with a person."""
+    if arguments.get("channel"):
+        return _channel(books.hub, principal, str(arguments["channel"]))
+    if arguments.get("thread"):
+        return _channel(
+            books.hub, principal, _find(books.hub, principal, str(arguments["thread"])).channel_id
+        )
+    other = arguments.get("to") or arguments.get("person")
+    if not other:
+        return NOTHING
+    named = principal.user_id or "" if other == "me" else str(other)
+    user = directory.find(books.hub, User, principal.org_id, named)
+    found = books.hub.execute(direct_with(principal, user.id)).one_or_none()
+    return NOTHING if found is None else _channel(books.hub, principal, found.id)
+
+
+def _channel(connection: Connection, principal: Principal, named: str) -> Found:
+    return channel_as_found(find_channel(connection, principal, named))
+
+
 @command(
     "message.send",
     effect="write",
     resource="channel",
+    acts_on=_talk,
     sinks=("to", "channel", "thread"),
     permission="work",
     summary="Write to a person, a channel or in a thread.",
@@ -136,6 +160,7 @@ def message_send(ctx: Context, args: MessageSend) -> MessageView:
     "message.list",
     effect="read",
     resource="channel",
+    acts_on=_talk,
     permission="read",
     trust="untrusted",
     summary="List messages that you see.",

@@ -1,17 +1,20 @@
 """People as workspace verbs name them, and what tells them of things: `hub notice …`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
+from tokenhub.commands.resources import NOTHING, Books, Found
 from tokenhub.http.pagination import page
 from tokenhub.identity import directory
 from tokenhub.identity.directory import User
+from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest
 from tokenhub.work.tables import notices
 from tokenhub.work.telling import tell
@@ -125,8 +128,23 @@ def notify(ctx: Context, users: Iterable[str], *, kind: str, subject: str, text:
 
 def person(ctx: Context, named: str, *, param: str) -> User:
     """A colleague by name or id; `me` is the caller. Raises: UserNotFound."""
-    wanted = ctx.principal.user_id or "" if named == "me" else named
-    return directory.find(ctx.hub, User, ctx.principal.org_id, wanted, param=param)
+    return _person(ctx.hub, ctx.principal, named, param=param)
+
+
+def acts_on_person(books: Books, principal: Principal, arguments: Mapping[str, Any]) -> Found:
+    """For `acts_on` of a command whose `user` is found as `person` finds it."""
+    named = arguments.get("user")
+    if not named:
+        return NOTHING
+    if named == "me":
+        return Found(principal.actor, principal.user_id or "")
+    user = _person(books.hub, principal, str(named), param="user")
+    return Found(user.id, user.id, user.name)
+
+
+def _person(connection: Connection, principal: Principal, named: str, *, param: str) -> User:
+    wanted = principal.user_id or "" if named == "me" else named
+    return directory.find(connection, User, principal.org_id, wanted, param=param)
 
 
 class Names(dict[str, str]):

@@ -14,6 +14,9 @@ from sqlalchemy import (
 
 from tokenhub.db.metadata import hub_metadata
 
+MARK = {"mark": True}
+"""A column that notes that somebody came by; what a row says is in the others (`db/changes.py`)."""
+
 tasks = Table(
     "tasks",
     hub_metadata,
@@ -29,7 +32,7 @@ tasks = Table(
     Column("due_at_ms", BigInteger),
     Column("done_at_ms", BigInteger),
     Column("created_at_ms", BigInteger, nullable=False),
-    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False, info=MARK),
     Index("ix_tasks_org_id_id", "org_id", "id"),
     Index("ix_tasks_assignee_id", "assignee_id", "state"),
     Index("ix_tasks_creator_id", "creator_id"),
@@ -98,7 +101,7 @@ notices = Table(
     Column("text", Text, nullable=False),
     Column("actor_id", String, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
-    Column("read_at_ms", BigInteger),
+    Column("read_at_ms", BigInteger, info=MARK),
     Index("ix_notices_user_id_id", "user_id", "id"),
     info={"undo": "drop"},  # an undo takes it back although it was read
 )
@@ -113,7 +116,7 @@ docs = Table(
     Column("everyone", String, nullable=False),  # what the whole organisation may: empty | read | write
     Column("version", BigInteger, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
-    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False, info=MARK),
     Column("removed_at_ms", BigInteger),
     Index("ix_docs_org_id_id", "org_id", "id"),
     Index("ix_docs_owner_id", "owner_id"),
@@ -162,7 +165,7 @@ files = Table(
     Column("everyone", String, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
-    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False, info=MARK),
     Column("removed_at_ms", BigInteger),
     Index("ix_files_org_id_id", "org_id", "id"),
     Index("ix_files_owner_id", "owner_id", "folder", "name"),

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from tokenhub.commands import Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
+from tokenhub.commands.resources import Found, resolver
+from tokenhub.identity.types import Principal
 from tokenhub.jobs import store as job_store
 from tokenhub.jobs.types import Job
 from tokenhub.kernel.errors import InvalidRequest
@@ -114,6 +117,7 @@ def model_show(ctx: Context, args: NameArgs) -> ModelView:
     "model.pull",
     effect="write",
     resource="model:name",
+    sinks=("name",),
     undo="job.cancel",
     permission="admin",
     trust="untrusted",
@@ -134,6 +138,7 @@ def model_pull(ctx: Context, args: NameArgs) -> JobView:
     "model.add",
     effect="write",
     resource="",
+    sinks=("path",),
     undo="job.cancel",
     permission="admin",
     trust="untrusted",
@@ -201,6 +206,17 @@ def job_show(ctx: Context, args: JobArgs) -> JobView:
 def job_cancel(ctx: Context, args: JobArgs) -> JobView:
     """It stops at its next report, within about a second."""
     return job_view(job_store.cancel(ctx.hub, job_store.get_shared(ctx.hub, args.job).id))
+
+
+@resolver("job")
+def _job(connection: Connection, _principal: Principal, named: str) -> Found:
+    return Found(job_store.get_job(connection, named).id)
+
+
+@resolver("model")
+def _model(_connection: Connection, _principal: Principal, named: str) -> Found:
+    """A model has no id but its name, and a file or a provider's model that is not listed has one too."""
+    return Found(named)
 
 
 def job_view(job: Job) -> JobView:

@@ -4,8 +4,11 @@ import re
 from urllib.parse import urlsplit
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from tokenhub.commands import Context, Example, Model, Secret, command
+from tokenhub.commands.resources import Found, resolver
+from tokenhub.identity.types import Principal
 from tokenhub.jobs import store as job_store
 from tokenhub.kernel.errors import InvalidRequest
 from tokenhub.maas.catalog.verbs import JobView, job_view
@@ -19,6 +22,7 @@ _VISIBLE = re.compile(r"[!-~]+")
 class ProviderView(Model):
     """One outside provider."""
 
+    id: str
     name: str
     base_url: str
     key: str = Field(description="The end of its key; never the key.")
@@ -149,6 +153,7 @@ def provider_remove(ctx: Context, args: NameArgs) -> ProviderRemoved:
     "provider.test",
     effect="write",
     resource="provider:name",
+    sinks=("name",),
     undo="job.cancel",
     permission="admin",
     trust="untrusted",
@@ -163,6 +168,12 @@ def provider_test(ctx: Context, args: NameArgs) -> JobView:
     ctx.inverse("job.cancel", job=job.id)
     ctx.pending(next=f"hub job show {job.id}")
     return job
+
+
+@resolver("provider")
+def _provider(connection: Connection, _principal: Principal, named: str) -> Found:
+    provider = provider_store.get_provider(connection, named)
+    return Found(provider.id, name=provider.name)
 
 
 def base_url_of(url: str) -> str:
@@ -199,6 +210,7 @@ def _check(ctx: Context, provider: Provider, *, take: str) -> JobView:
 def _view(ctx: Context, provider: Provider) -> ProviderView:
     models = [row.model for row in store.list_deployments(ctx.hub) if row.provider_id == provider.id]
     return ProviderView(
+        id=provider.id,
         name=provider.name,
         base_url=provider.base_url,
         key=provider.key_hint,

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from pydantic import Field
+from sqlalchemy import Connection
 
 from tokenhub.commands import Context, Example, Model, command
+from tokenhub.commands.resources import Found, resolver
+from tokenhub.identity.types import Principal
 from tokenhub.jobs import store as job_store
 from tokenhub.kernel.errors import Conflict
 from tokenhub.maas.catalog import store as catalog
@@ -76,6 +79,7 @@ class ModelRemoved(Model):
     "deploy.create",
     effect="write",
     resource="model",
+    sinks=("model", "provider"),
     undo="deploy.remove",
     permission="admin",
     summary="Serve a model.",
@@ -234,6 +238,12 @@ def model_remove(ctx: Context, args: ModelArgs) -> ModelRemoved:
     if found and not ctx.dry_run:
         path.unlink()
     return ModelRemoved(name=entry.name, file_deleted=found, forgotten=not entry.builtin)
+
+
+@resolver("deploy")
+def _deployment(connection: Connection, _principal: Principal, named: str) -> Found:
+    row = store.get_deployment(connection, named)
+    return Found(row.id, name=row.model)
 
 
 def _deploy_from_provider(ctx: Context, args: CreateArgs) -> Deployed:
