@@ -25,6 +25,9 @@ NEVER_BY_AGENTS = {
     "grant.revoke",
     "mcp.add",
     "mcp.allow",
+    "mcp.forbid",
+    "skill.allow",
+    "skill.deny",
 }
 
 

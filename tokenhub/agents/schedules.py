@@ -4,6 +4,7 @@ Each firing is one transaction: the schedule moves on and its run is there, or n
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +17,8 @@ from tokenhub.agents.begin import Spec, begin
 from tokenhub.agents.cron import parse_cron
 from tokenhub.agents.tables import agent_runs, agent_schedules
 from tokenhub.agents.types import Bounds
+from tokenhub.commands.kinds import singular
+from tokenhub.commands.resources import resolve
 from tokenhub.identity.keys import principal_of
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import HubError, NotFound
@@ -23,6 +26,9 @@ from tokenhub.kernel.ids import new_id
 
 log = structlog.get_logger()
 EVENT_CHARACTERS_MAX = 4000
+SHOWN_WHOLE = frozenset(("task", "doc", "file", "channel", "message", "event", "request"))
+"""Kinds of which whoever sees the thing may know what was done to it."""
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 class ScheduleNotFound(NotFound):
@@ -119,10 +125,16 @@ def followers(connection: Connection, org_id: str) -> list[Schedule]:
 
 
 def fire_event(connection: Connection, schedule: Schedule, event: Mapping[str, Any], *, at_ms: int) -> int:
-    """Begin what follows this command of somebody, if it does; how many. Its own runs' commands are no event to it."""
+    """Begin what follows this command of somebody, if it does; how many.
+
+    What a run does that itself followed an event is none, so that no two schedules wake each other for ever; nor is
+    what the schedule's person may not know.
+    """
     if not fnmatchcase(str(event["command"]), schedule.event) or event["at_ms"] < schedule.created_at_ms:
         return 0
-    if event["grant_id"] and _began(connection, str(event["grant_id"]), schedule.id):
+    if event["grant_id"] and _followed(connection, str(event["grant_id"])):
+        return 0
+    if not _may_know(connection, schedule, event, at_ms=at_ms):
         return 0
     what = json.dumps({"command": event["command"], "arguments": json.loads(event["arguments"])})
     request = (
@@ -132,6 +144,24 @@ def fire_event(connection: Connection, schedule: Schedule, event: Mapping[str, A
 
 
 _DUE = select(agent_schedules.c.id).where(agent_schedules.c.next_at_ms <= bindparam("at_")).limit(1)
+
+
+def _may_know(connection: Connection, schedule: Schedule, event: Mapping[str, Any], *, at_ms: int) -> bool:
+    """True if the person did it, sees what it acted on or made, or reads the whole audit trail."""
+    try:
+        principal = principal_of(connection, schedule.key_id, at_ms=at_ms)
+    except HubError:
+        return True  # it does not begin either: `_fire` pauses it and says why
+    if event["actor"] == principal.actor or principal.allows("admin"):
+        return True
+    kind, thing = json.loads(event["decision"] or "{}").get("question", {}).get("resource", ("Org", ""))
+    things = [(_CAPITAL.sub("-", kind).lower(), thing)]
+    if kind == "Org":
+        made = [one for one in json.loads(event["changes"] or "[]") if one["before"] is None]
+        things = [(singular(one["table"]), str(one["key"].get("id", ""))) for one in made]
+    return any(
+        kind in SHOWN_WHOLE and resolve(connection, principal, kind, thing).known for kind, thing in things
+    )
 
 
 def _fire(connection: Connection, schedule: Schedule, request: str, *, tainted: bool, at_ms: int) -> int:
@@ -163,11 +193,13 @@ def _fire(connection: Connection, schedule: Schedule, request: str, *, tainted: 
     return 1
 
 
-def _began(connection: Connection, run_id: str, schedule_id: str) -> bool:
-    """True if the schedule began this run or the one above it."""
+def _followed(connection: Connection, run_id: str) -> bool:
+    """True if this run, or the first one above it, began after an event."""
     line = select(agent_runs.c.root_id).where(agent_runs.c.id == run_id).scalar_subquery()
     query = select(agent_runs.c.origin).where(agent_runs.c.id == line)
-    return connection.execute(query).scalar_one_or_none() == f"schedule:{schedule_id}"
+    origin = str(connection.execute(query).scalar_one_or_none() or "")
+    followed = (agent_schedules.c.id == origin.removeprefix("schedule:")) & (agent_schedules.c.event != "")
+    return connection.execute(select(agent_schedules.c.id).where(followed)).first() is not None
 
 
 def _visible(principal: Principal) -> Any:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from tokenhub.agents import journal, runs, spending
 from tokenhub.agents.begin import Spec, begin
+from tokenhub.agents.minds import MINDS
 from tokenhub.agents.types import Bounds, Run, Step
 from tokenhub.agents.undoing import PREFIX
 from tokenhub.commands import Command, Context, Example, Model, command, gates
@@ -184,8 +185,8 @@ def agent_run(ctx: Context, args: RunArgs) -> RunStarted:
 
     Started by an agent it is a child: within its grant, its rules and its budget.
     """
-    if args.mind not in ("tools", "exact"):
-        raise InvalidRequest("That mind is not known.", param="mind")
+    if args.mind not in MINDS:
+        raise InvalidRequest(f"No mind {args.mind!r} yet; use `tools`.", param="mind")
     parent = runs.load_run(ctx.hub, ctx.principal.grant_id) if ctx.principal.grant_id else None
     model = args.model or (parent.model if parent is not None else default_model(ctx))
     spec = Spec(

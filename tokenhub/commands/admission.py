@@ -73,7 +73,7 @@ class Call:
     @cached_property
     def body_hash(self) -> str:
         """sha256 of the whole arguments."""
-        body = json.dumps(self.arguments.model_dump(mode="json"), sort_keys=True)
+        body = json.dumps(self.arguments.model_dump(mode="json", warnings=False), sort_keys=True)
         return hashlib.sha256(body.encode()).hexdigest()
 
 
@@ -90,6 +90,8 @@ class Admission:
     """Why it may not run; None = it may, or it asks."""
     thing: Found = NOTHING
     """What it acts on, as the policies saw it."""
+    bound: str = ""
+    """What a yes to this call is for (`_bound`)."""
 
     @property
     def asks(self) -> bool:
@@ -122,9 +124,8 @@ def admit(context: Context, call: Call) -> Admission:
         return Admission(decision, view, lent, None, _refusal(command, decision, lent), found)
     if decision.verdict == "allow":
         return Admission(decision, view, lent, None, None, found)
-    gate = gates.lookup(
-        connection, principal, command=command.name, body_hash=call.body_hash, at_ms=call.at_ms
-    )
+    bound = _bound(connection, call, found)
+    gate = gates.lookup(connection, principal, command=command.name, body_hash=bound, at_ms=call.at_ms)
     if gate is not None and gate.state == "approved":
         confirmed = view.decide(connection, _confirmed(asked))
         return Admission(confirmed, view, lent, gate, None, found)
@@ -136,7 +137,7 @@ def admit(context: Context, call: Call) -> Admission:
             hint=f"See `hub gate show {gate.id}`.",
         )
         return Admission(decision, view, lent, gate, refused, found)
-    return Admission(decision, view, lent, gate, None, found)
+    return Admission(decision, view, lent, gate, None, found, bound)
 
 
 def explain(command: str, policies: Sequence[str]) -> str:
@@ -191,6 +192,19 @@ def _halted(connection: Connection, call: Call, lent: Sequence[Grant]) -> Permis
             hint="Its person can make another: `hub grant create`.",
         )
     return None
+
+
+def _bound(connection: Connection, call: Call, found: Found) -> str:
+    """sha256 of the arguments, and of what their names mean now: a yes is for these things, not for their names."""
+    named = str(call.shown.get(call.command.resource_argument) or "")
+    meant = {named: found.id}
+    for aim in provenance.chosen(call.command, call.shown):
+        if resolvable(aim.kind):
+            meant[aim.value] = resolve(connection, call.principal, aim.kind, aim.value).id
+    meant = {name: id for name, id in meant.items() if id not in ("", name)}
+    if not meant:
+        return call.body_hash
+    return hashlib.sha256(json.dumps([call.body_hash, meant], sort_keys=True).encode()).hexdigest()
 
 
 def _confirmed(asked: Ask) -> Ask:

@@ -161,9 +161,10 @@ def heads(connection: Connection) -> dict[str, int]:
 
 
 def done_since(connection: Connection, org_id: str, *, after_seq: int, limit: int) -> list[RowMapping]:
-    """What was done to the hub's objects, in order: number, id, instant, actor, grant, command, outcome, arguments."""
+    """What was done to the hub's objects, in order, with what decided it and what it changed."""
     table = audit["hub"]
     names = ("seq", "id", "at_ms", "actor", "grant_id", "command", "effect", "outcome", "arguments")
+    names += ("decision", "changes")
     query = select(*(table.c[name] for name in names)).where(
         table.c.org_id == org_id, table.c.seq > after_seq
     )

@@ -293,7 +293,7 @@ def _turned_away(connection: Connection, call: Call, admission: Admission) -> En
                 call.principal,
                 command=call.command.name,
                 arguments=call.shown,
-                body_hash=call.body_hash,
+                body_hash=admission.bound,
                 reasons=reasons,
                 lent=admission.lent,
                 at_ms=call.at_ms,

@@ -1,6 +1,7 @@
 """Questions to a person: a command that waits for a yes, and what became of it.
 
-A gate is bound to who asked, the command and the whole arguments; the yes is used up by the first run of exactly that.
+A gate is bound to who asked, the command, the whole arguments and the things that names in them meant; the yes is used
+up by the first run of exactly that.
 """
 
 import json

@@ -29,7 +29,8 @@ forbid (
     action in [Action::"gate.approve", Action::"gate.deny", Action::"gate.answer", Action::"agent.approve", Action::"agent.deny",
                Action::"agent.undo", Action::"policy.apply", Action::"agent.create",
                Action::"agent.resume", Action::"key.create", Action::"key.rotate", Action::"login-link.create",
-               Action::"grant.revoke", Action::"skill.allow", Action::"mcp.add", Action::"mcp.allow"],
+               Action::"grant.revoke", Action::"skill.allow", Action::"skill.deny",
+               Action::"mcp.add", Action::"mcp.allow", Action::"mcp.forbid"],
     resource
 ) when { context.agent };
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Literal
 
 import structlog
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
 from tokenhub.agents.mcp import store
@@ -21,6 +21,7 @@ from tokenhub.agents.mcp.outside import HOLD_MS
 from tokenhub.agents.mcp.ports import Outside
 from tokenhub.agents.mcp.types import Answer, Json, NoAnswer, NotReached, Seen, Server, State
 from tokenhub.db.engine import Database
+from tokenhub.identity import grants
 from tokenhub.jobs.types import Arguments, Handler, Reporter
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import HubError
@@ -31,6 +32,7 @@ PARALLEL = 8
 GRACE_MS = 30_000
 """How much longer than its time-out a call may be under way before its sender counts as dead."""
 CHANGED = "The tool is not what an administrator allowed any more."
+STOPPED = "The agent that asked for this was stopped, or its grant was revoked."
 UNKNOWN = (
     "It was sent and no answer came that can be read: it may have been done. The hub does not send it again."
 )
@@ -65,7 +67,7 @@ async def carry(database: Database, outside: Outside, call_id: str) -> None:
     async def before(listed: Sequence[Seen]) -> bool:
         nonlocal sent, error
         verdict = await asyncio.to_thread(_leave, database, call_id, listed)
-        sent, error = verdict == "leave", f"{CHANGED} Nothing was sent."
+        sent, error = verdict == "leave", f"{STOPPED if verdict == 'stopped' else CHANGED} Nothing was sent."
         return sent
 
     try:
@@ -137,8 +139,10 @@ def _load(database: Database, call_id: str) -> tuple[RowMapping, Server]:
         return row, store.get_server(connection, row["org_id"], row["server_id"])
 
 
-def _leave(database: Database, call_id: str, listed: Sequence[Seen]) -> Literal["leave", "changed", "taken"]:
-    """The last look before a call leaves: the tool is still what was allowed, and nobody else sent it."""
+def _leave(
+    database: Database, call_id: str, listed: Sequence[Seen]
+) -> Literal["leave", "changed", "stopped", "taken"]:
+    """The last look before a call leaves: the tool is still what was allowed, nobody stopped it or sent it before."""
     at_ms = now_ms()
     with database.write("hub") as connection:
         row = store.get_call(connection, call_id)
@@ -147,7 +151,16 @@ def _leave(database: Database, call_id: str, listed: Sequence[Seen]) -> Literal[
         tool = store.find_tool(connection, row["org_id"], server.name, row["tool"])
         if tool is None or tool.state != "allowed" or tool.digest != row["digest"]:
             return "changed"  # what was seen is kept
+        if row["grant_id"] and _stopped(connection, row["grant_id"]):
+            return "stopped"
         return "leave" if store.mark_sent(connection, call_id, at_ms=at_ms) else "taken"
+
+
+def _stopped(connection: Connection, grant_id: str) -> bool:
+    """A run's own grant ends with the run; what it asked for before then still leaves."""
+    lent = grants.chain(connection, grant_id)
+    revoked = any(one.revoked_at_ms is not None for one in lent if not one.id.startswith("run_"))
+    return not lent or revoked or grants.stopped_by(connection, lent) is not None
 
 
 def _kept(answer: Answer) -> Json:
