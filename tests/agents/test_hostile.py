@@ -143,3 +143,21 @@ def test_a_reply_that_is_none_ends_the_run(
     monkeypatch.setattr(scripted_agent, "reply_to", reply_to)
     run = office.run("go")
     assert (run.state, run.code) == ("failed", "bad_answer")
+
+
+def test_a_yes_is_to_the_question_that_was_read(office: Office) -> None:
+    keys = [{"key": office.world.ids["spare"]}, {"key": "{nokey}"}]
+    run = office.run(script([["key.revoke", keys[1]]], [["key.revoke", keys[0]]], "Over."), by="admin")
+    first = run.waits_for
+    office.world.do("admin", "agent.approve", run=run.id)
+    office.work()
+    second = office.look(run.id).waits_for
+    assert second.startswith("gate_") and second != first
+    for stale in ({}, {"question": first}):
+        told = office.world.call("admin", "agent.approve", run=run.id, **stale)
+        assert told.error is not None and told.error.param == "question", told
+    office.work()
+    assert office.look(run.id).waits_for == second
+    office.world.do("admin", "agent.approve", run=run.id, question=second)
+    office.work()
+    assert office.look(run.id).state == "done"

@@ -83,6 +83,15 @@ class RunDecide(RunNamed):
     comment: str = Field(default="", max_length=500, description="Why; the agent is told.")
 
 
+class RunApprove(RunDecide):
+    """A yes to what a run asks."""
+
+    question: str = Field(
+        default="",
+        description="The question that you have read (gate_…); needed once the run has asked more than one.",
+    )
+
+
 class RunListArgs(PageArgs):
     """Which runs."""
 
@@ -273,9 +282,19 @@ def agent_show(ctx: Context, args: RunNamed) -> RunWhole:
     positional=("run",),
     examples=[Example("hub agent approve run_01…", "See first what it asks: `hub agent show`")],
 )
-def agent_approve(ctx: Context, args: RunDecide) -> GateView:
-    """The same as `hub gate approve` of its question; the run goes on within a second."""
+def agent_approve(ctx: Context, args: RunApprove) -> GateView:
+    """The same as `hub gate approve` of its question; the run goes on within a second.
+
+    A yes is to the question that was read: a run may have gone on to another one since.
+    """
     gate_id = _gate_of(ctx, args.run)
+    if args.question not in ("", gate_id):
+        raise Conflict(f"The run asks {gate_id} now.", code="asks_another", param="question")
+    if not args.question and gates.asked(ctx.hub, gates.find(ctx.hub, ctx.principal, gate_id)) > 1:
+        hint = f"Read it with `hub gate show {gate_id}`, then add `--question {gate_id}`."
+        raise InvalidRequest(
+            "The run has asked more than once: say which question you mean.", param="question", hint=hint
+        )
     answer = gate_approve(ctx, GateDecide(gate=gate_id, comment=args.comment))
     runs.wake(ctx.hub, [gate_id])
     return answer

@@ -154,6 +154,12 @@ def find(connection: Connection, principal: Principal, gate_id: str) -> Gate:
     return _gate(row)
 
 
+def asked(connection: Connection, gate: Gate) -> int:
+    """How many questions came within the same grant, this one included."""
+    same = select(func.count()).select_from(gates).where(gates.c.grant_id == gate.grant_id)
+    return int(connection.execute(same).scalar_one())
+
+
 def is_open(connection: Connection, gate_id: str) -> bool:
     """True for a question that nobody has answered; nobody can before this transaction ends."""
     query = select(gates.c.state).where(gates.c.id == gate_id).with_for_update()
