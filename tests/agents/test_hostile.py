@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import scripted_agent
 from tests.acceptance.scripted_agent import script
 from tests.agents.conftest import Office
 from tests.agents.mcp_servers import Scripted, scripted, text
@@ -129,20 +128,6 @@ def test_a_run_calls_a_tool_of_an_outside_server(office: Office, url: str) -> No
 def test_a_mind_that_is_not_there_is_refused(office: Office) -> None:
     refused = office.world.call("ana", "agent.run", request="x", model="scripted/agent", mind="exact").error
     assert refused is not None and refused.param == "mind"
-
-
-@pytest.mark.parametrize("calls", [{"a": 1}, ["x"], [{"function": "x"}], [{"id": "call_1"}]])
-def test_a_reply_that_is_none_ends_the_run(
-    office: Office, monkeypatch: pytest.MonkeyPatch, calls: Any
-) -> None:
-    reply = {"role": "assistant", "content": None, "tool_calls": calls}
-
-    def reply_to(_messages: Any) -> Any:
-        return "bad", reply
-
-    monkeypatch.setattr(scripted_agent, "reply_to", reply_to)
-    run = office.run("go")
-    assert (run.state, run.code) == ("failed", "bad_answer")
 
 
 def test_a_yes_is_to_the_question_that_was_read(office: Office) -> None:
