@@ -126,7 +126,7 @@ def test_a_run_calls_a_tool_of_an_outside_server(office: Office, url: str) -> No
 
 
 def test_a_mind_that_is_not_there_is_refused(office: Office) -> None:
-    refused = office.world.call("ana", "agent.run", request="x", model="scripted/agent", mind="exact").error
+    refused = office.world.call("ana", "agent.run", request="x", model="scripted/agent", mind="none").error
     assert refused is not None and refused.param == "mind"
 
 

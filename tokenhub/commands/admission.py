@@ -20,7 +20,7 @@ from tokenhub.commands.context import Context
 from tokenhub.commands.declare import Command
 from tokenhub.commands.gates import Gate
 from tokenhub.commands.policy_set import SENTENCES
-from tokenhub.commands.resources import NOTHING, Found, thing_of
+from tokenhub.commands.resources import NOTHING, Found, resolvable, resolve, thing_of
 from tokenhub.identity import grants
 from tokenhub.identity.grants import Grant
 from tokenhub.identity.types import Principal
