@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Delete,
@@ -33,6 +34,7 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import insert as insert_into
 from sqlalchemy import update as update_of
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql import ClauseElement, visitors
 
 from tokenhub.kernel.errors import Conflict
 
@@ -185,7 +187,10 @@ class Changes:
         names = [column.key for column in table.primary_key.columns]
         there = {
             (table, tuple(row[name] for name in names)): row
-            for row in (dict(found) for found in connection.execute(query, parameters[0]).mappings())
+            for row in (
+                dict(found)
+                for found in connection.execute(query, _given(statement, parameters[0])).mappings()
+            )
         }
         self._touch(table, [key for _, key in there], there)
         self._expected = len(there)
@@ -194,6 +199,15 @@ class Changes:
         for key in keys:
             self._before.setdefault((table, key), there.get((table, key)))
             self._known.pop((table, key), None)
+
+
+def _given(statement: Update | Delete, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a statement's condition takes by name. Its literal values are in it, and their numbered
+    names may mean others here."""
+    if statement.whereclause is None:
+        return {}
+    binds = (part for part in visitors.iterate(statement.whereclause) if isinstance(part, BindParameter))
+    return {bind.key: parameters[bind.key] for bind in binds if not bind.unique and bind.key in parameters}
 
 
 def listen(engine: Engine) -> None:
@@ -205,7 +219,10 @@ def listen(engine: Engine) -> None:
         changes: Changes | None = connection.get_execution_options().get(OPTION)
         if changes is None or not changes.active:
             return
-        statement = getattr(context.compiled, "statement", None)
+        # The statement of this execution: the compiled one is kept, with the values of whoever ran it first.
+        statement = getattr(context, "invoked_statement", None)
+        if not isinstance(statement, ClauseElement):
+            statement = getattr(context.compiled, "statement", None)
         if isinstance(statement, Insert | Update | Delete):
             changes.note(connection, statement, context.compiled_parameters)
         elif not isinstance(statement, Select):
