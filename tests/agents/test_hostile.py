@@ -113,6 +113,12 @@ def test_a_run_calls_a_tool_of_an_outside_server(office: Office, url: str) -> No
     add(office.world, url)
     office.world.do("admin", "mcp.allow", name="out", effect="write")
     run = office.run(script([["mcp.out.act", {"to": "x"}]], "Done."), by="admin")
+    assert run.state == "waiting", "the call leaves after a while"
+    call = office.world.do("admin", "mcp.calls")["items"][0]
+    send(office.world, call["call"])
+    office.pass_time(60_000)
+    office.work()
+    run = office.look(run.id)
     assert (run.state, run.code) == ("done", "answered")
     assert [step.name for step in office.steps(run.id)][1] == "mcp.out.act"
     undo = office.world.call("admin", "agent.undo", run=run.id)
