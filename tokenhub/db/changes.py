@@ -206,8 +206,12 @@ def _given(statement: Update | Delete, parameters: Mapping[str, Any]) -> dict[st
     names may mean others here."""
     if statement.whereclause is None:
         return {}
-    binds = (part for part in visitors.iterate(statement.whereclause) if isinstance(part, BindParameter))
-    return {bind.key: parameters[bind.key] for bind in binds if not bind.unique and bind.key in parameters}
+    named = {
+        str(cast(BindParameter[Any], part).key)
+        for part in visitors.iterate(statement.whereclause)
+        if part.__visit_name__ == "bindparam" and not cast(BindParameter[Any], part).unique
+    }
+    return {name: parameters[name] for name in named if name in parameters}
 
 
 def listen(engine: Engine) -> None:
