@@ -79,19 +79,37 @@ def sqlite_settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "var", database_url="")
 
 
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    """A migrated database, closed afterwards."""
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of migrated files that fresh databases are copied from."""
+    settings = Settings(home=tmp_path_factory.mktemp("template-sqlite"), database_url="")
+    database = Database(settings)
+    migrate(database, settings)
+    database.close()
+    return settings.home
+
+
+def _migrated(settings: Settings, template: Path) -> Database:
+    if not settings.database_url:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        for file in template.glob("*.db"):
+            shutil.copyfile(file, settings.home / file.name)
     made = Database(settings)
     migrate(made, settings)
+    return made
+
+
+@pytest.fixture
+def database(settings: Settings, sqlite_template: Path) -> Iterator[Database]:
+    """A migrated database, closed afterwards."""
+    made = _migrated(settings, sqlite_template)
     yield made
     made.close()
 
 
 @pytest.fixture
-def sqlite_database(sqlite_settings: Settings) -> Iterator[Database]:
+def sqlite_database(sqlite_settings: Settings, sqlite_template: Path) -> Iterator[Database]:
     """A migrated SQLite database, closed afterwards."""
-    made = Database(sqlite_settings)
-    migrate(made, sqlite_settings)
+    made = _migrated(sqlite_settings, sqlite_template)
     yield made
     made.close()

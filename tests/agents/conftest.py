@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.scripted_agent import Server
-from tests.work.world import World, build
+from tests.work.copies import world_in
+from tests.work.world import World
 from tokenhub.agents import journal, runs, schedules
 from tokenhub.agents.dispatch import Dispatcher
 from tokenhub.agents.loop import Loop
@@ -121,7 +122,7 @@ def model() -> Iterator[tuple[Server, Callable[[], str]]]:
 
 @pytest.fixture
 def office(database: Database, settings: Settings, model: tuple[Server, Callable[[], str]]) -> Office:
-    world = build(database, settings)
+    world = world_in(database, settings)
     server, url = model
     loop = Loop(
         registry(), Runtime(database, settings), Gateway(url, Secrets(database)), "test", threading.Event()

@@ -11,7 +11,8 @@ import pytest
 
 from tests.agents.conftest import Inline
 from tests.work.bad_input import LEAKS, changed, rows
-from tests.work.world import World, build
+from tests.work.copies import world_in
+from tests.work.world import World
 from tokenhub.agents import journal, runs
 from tokenhub.agents.dispatch import Dispatcher
 from tokenhub.agents.loop import Loop
@@ -64,7 +65,7 @@ def liar() -> Iterator[Liar]:
 
 @pytest.fixture
 def world(database: Database, settings: Settings) -> World:
-    return build(database, settings)
+    return world_in(database, settings)
 
 
 def completion(message: Any, **more: Any) -> dict[str, Any]:

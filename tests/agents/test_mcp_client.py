@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import update
 
 from tests.agents.mcp_servers import PROGRAM, Scripted, honest, reply, scripted, served, text, tool
-from tests.work.world import World, build
+from tests.work.copies import world_in
+from tests.work.world import World
 from tokenhub.adapters.mcp import session
 from tokenhub.adapters.mcp.servers import OutsideServers
 from tokenhub.agents.mcp import courier, store
@@ -29,7 +30,7 @@ Json = dict[str, Any]
 
 @pytest.fixture
 def world(database: Database, settings: Settings) -> World:
-    return build(database, settings)
+    return world_in(database, settings)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from fastapi.testclient import TestClient
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.work.world import World, build
+from tests.work.copies import world_in
+from tests.work.world import World
 from tokenhub.bootstrap.commands import registry
 from tokenhub.commands.mcp.desk import command_name, tool_name
 from tokenhub.commands.mcp.route import mcp_router
@@ -25,7 +26,7 @@ from tokenhub.http.state import HttpState
 
 @pytest.fixture
 def world(database: Database, settings: Settings) -> World:
-    return build(database, settings)
+    return world_in(database, settings)
 
 
 @pytest.fixture

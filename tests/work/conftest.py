@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.work.world import World, build
+from tests.work.copies import world_in
+from tests.work.world import World
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 
 
 @pytest.fixture
 def world(database: Database, settings: Settings) -> World:
-    return build(database, settings)
+    return world_in(database, settings)
