@@ -214,6 +214,7 @@ def _masked(text: str) -> str:
     def name(found: re.Match[str]) -> str:
         return seen.setdefault(found[0], f"#{found[0].split('_')[0][:9]}{len(seen)}")
 
+    text = re.sub(r'(\\?"secret\\?": ?\\?")[\w-]{20,}', r"\1#secret", text)
     masked = _INSTANT.sub("#instant", _FRESH.sub(name, _SECRET.sub("#secret", text)))
     masked = re.sub(r'\\?"(app|key|prefix)\\?": ?\\?"[^"\\]*\\?"', "#caller", masked)
     # The command line acts as the owner of the state folder, who has no key and so no team and no parent key.

@@ -253,6 +253,7 @@ def _runs(world: World) -> None:
     """One that asks, one that has ended, and a schedule."""
     asked = world.call("agent", "key.revoke", key=world.ids["turned"])
     assert asked.data is not None
+    world.ids["asked_by_run"] = asked.data["gate"]
     for name, values in (
         ("asking", {"state": "waiting", "waits_for": asked.data["gate"]}),
         ("ended", {"state": "done", "code": "answered"}),
@@ -346,7 +347,7 @@ def _irreversible(world: World, name: str) -> dict[str, str]:
 
 
 SAMPLES: Mapping[str, dict[str, Any]] = {
-    "agent.approve": {"run": "{asking}", "comment": "fine"},
+    "agent.approve": {"run": "{asking}", "question": "{asked_by_run}", "comment": "fine"},
     "absence.create": {
         "start": "2027-07-01",
         "end": "2027-07-14",
