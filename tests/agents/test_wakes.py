@@ -79,7 +79,7 @@ def test_an_event_begins_a_tainted_run_and_not_for_itself(office: Office) -> Non
         event="task.create",
         model="scripted/agent",
     )
-    office.world.do("bob", "task.create", title="something happened")
+    office.world.do("bob", "task.create", title="something happened", assignee="ana")
     office.work(times=30)
     shown = next(
         item for item in office.world.do("ana", "schedule.list")["items"] if item["id"] == made["id"]

@@ -37,7 +37,7 @@ def kinds(world: World, who: str) -> list[str]:
 
 
 def test_one_of_several_suffices_or_all_have_to(world: World) -> None:
-    one = ask(world, ["any:bob,zoe", "all:bob,admin"])
+    one = ask(world, ["any:bob+zoe", "all:bob,admin"])
     assert states(world, "ana", one) == [
         (1, "bob", "open"),
         (1, "zoe", "open"),

@@ -435,7 +435,7 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
     "form.create": {
         "name": "travel",
         "fields": {"to": "text"},
-        "route": ["lead", "any:ana,role:owner"],
+        "route": ["lead", "any:ana+role:owner"],
         "hours": 8,
         "escalate": "lead",
     },

@@ -45,7 +45,7 @@ class FormCreate(Model):
     route: list[str] = Field(
         min_length=1,
         max_length=20,
-        description="Who decides, in order: a person, `lead`, `role:NAME`, or several: `any:ana,bob`, `all:ana,lead`.",
+        description="Who decides, in order: a person, `lead`, `role:NAME`, or several: `any:ana+bob`, `all:ana+lead`.",
     )
     hours: int = Field(default=0, ge=0, le=24 * 365, description="Time for each step; 0 = no deadline.")
     escalate: str = Field(

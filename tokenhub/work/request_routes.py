@@ -1,11 +1,12 @@
 """Who decides a request, in which order: routes of forms, stages that open together, deputies, late steps.
 
 A route is a list of stages. A stage is a person (name or id), `lead` (who leads the requester's department, else the
-one above), `role:NAME` (the first person of that role), or several of these, `any:ana,bob` (one of them suffices) or
+one above), `role:NAME` (the first person of that role), or several of these, `any:ana+bob` (one of them suffices) or
 `all:ana,role:admin`. It is fixed when a request is made. Nobody decides their own request: such a step goes to the
 person above or an owner.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -127,7 +128,7 @@ def above(ctx: Context, approver_id: str, escalate: str, *, requester_id: str) -
 def _parts(stage: str, param: str) -> tuple[str, list[str]]:
     for mode in ("any", "all"):
         if stage.startswith(f"{mode}:"):
-            parts = [one.strip() for one in stage[4:].split(",") if one.strip()]
+            parts = [one.strip() for one in re.split("[,+]", stage[4:]) if one.strip()]
             if not parts or len(parts) > 50:
                 raise InvalidRequest(
                     f"{stage!r} names nobody; write for example {mode}:ana,bob.", param=param
