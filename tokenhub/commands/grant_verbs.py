@@ -33,12 +33,6 @@ class AgentCreate(Model):
     name: str = Field(min_length=1, max_length=100, description="Name, unique among your agents.")
 
 
-class AgentNamed(Model):
-    """One agent."""
-
-    agent: str = Field(description="Name or id of the agent.")
-
-
 class AgentStop(Model):
     """Which agents."""
 

@@ -70,16 +70,6 @@ def used_by_key(connection: Connection, key_id: str, *, since_ms: int) -> list[U
     return [event_of(row)[0] for row in connection.execute(query.order_by(usage_event.c.at_ms))]
 
 
-def get_events(connection: Connection, request_ids: Iterable[str]) -> dict[str, UsageEvent]:
-    """Those of these requests that are settled."""
-    ids = list(request_ids)
-    found: dict[str, UsageEvent] = {}
-    for start in range(0, len(ids), 500):
-        query = select(usage_event).where(usage_event.c.request_id.in_(ids[start : start + 500]))
-        found |= {event.request_id: event for event, _ in map(event_of, connection.execute(query))}
-    return found
-
-
 def event_of(row: Row[Any]) -> tuple[UsageEvent, str]:
     """A full row of `usage_event` -> (event, transfer id)."""
     fields = dict(row._mapping)  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's documented name

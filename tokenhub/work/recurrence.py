@@ -19,7 +19,6 @@ from tokenhub.kernel.errors import InvalidRequest
 FIRST, LAST = date(1900, 1, 1), date(2200, 1, 1)
 INSTANCES_MAX = 400
 """A series that counts further than this is taken as endless where only its end is asked."""
-DAY_S = 86_400
 
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _WORDS = {

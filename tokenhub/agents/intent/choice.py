@@ -13,8 +13,6 @@ from tokenhub.agents.intent.options import Option
 
 Json = dict[str, Any]
 INSTRUCTION = "You turn a person's request into one command. Choose the command that does what is asked, and answer with it as JSON."
-EXAMPLES: tuple[tuple[str, str], ...] = ()
-"""Requests and answers shown before the real one; none of the held-out requests' words may stand here."""
 
 
 def request_for(text: str, options: Sequence[Option]) -> Json:
