@@ -204,7 +204,7 @@ def _followed(connection: Connection, run_id: str) -> bool:
 
 def _visible(principal: Principal) -> Any:
     mine = agent_schedules.c.org_id == principal.org_id
-    if principal.allows("admin") and principal.grant_id is None:
+    if principal.administers:
         return mine
     return mine & (agent_schedules.c.user_id == (principal.user_id or ""))
 

@@ -128,7 +128,7 @@ def _acted_on(books: Books, principal: Principal, arguments: Mapping[str, Any]) 
 def _row(books: Books, principal: Principal, audit_id: str) -> RowMapping:
     name = audit.database_of(audit_id)
     row = audit.find(books.hub if name == "hub" else books.ledger, name, principal.org_id, audit_id)
-    if row is None or not (_sees_all(principal) or row["actor"] == principal.actor):
+    if row is None or not (principal.administers or row["actor"] == principal.actor):
         raise NotFound(
             f"No audit row {audit_id!r}.",
             code="audit_not_found",
@@ -136,10 +136,6 @@ def _row(books: Books, principal: Principal, audit_id: str) -> RowMapping:
             hint="List them with `hub audit list`.",
         )
     return row
-
-
-def _sees_all(principal: Principal) -> bool:
-    return principal.allows("admin") and principal.grant_id is None
 
 
 @command(
@@ -159,7 +155,7 @@ def audit_list(ctx: Context, args: AuditListArgs) -> AuditList:
         connection,
         args.books,
         ctx.principal.org_id,
-        actor=None if _sees_all(ctx.principal) else ctx.principal.actor,
+        actor=None if ctx.principal.administers else ctx.principal.actor,
         command=args.command,
         outcome=args.outcome,
         after=args.after,

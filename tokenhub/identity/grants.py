@@ -286,7 +286,7 @@ def stopped_by(connection: Connection, lent: Sequence[Grant]) -> str | None:
 
 def _mine(principal: Principal) -> Any:
     mine = grants.c.org_id == principal.org_id
-    if principal.allows("admin") and principal.grant_id is None:
+    if principal.administers:
         return mine
     return mine & (grants.c.user_id == (principal.user_id or ""))
 
@@ -303,7 +303,7 @@ def _agents(principal: Principal) -> Any:
         .join(users, users.c.id == agents.c.user_id)
         .where(agents.c.org_id == principal.org_id)
     )
-    if principal.allows("admin") and principal.grant_id is None:
+    if principal.administers:
         return query
     return query.where(agents.c.user_id == (principal.user_id or ""))
 

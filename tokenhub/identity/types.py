@@ -32,6 +32,11 @@ class Principal:
         return allows(self.scopes, permission)
 
     @property
+    def administers(self) -> bool:
+        """An administrator in person. An agent of one sees and decides only what is its person's own."""
+        return self.allows("admin") and self.grant_id is None
+
+    @property
     def actor(self) -> str:
         """The id of the person or service account that acts (the key's id for a key of neither)."""
         return self.user_id or self.service_account_id or self.key_id

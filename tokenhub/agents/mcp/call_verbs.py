@@ -69,7 +69,7 @@ class CallArgs(Model):
 )
 def mcp_calls(ctx: Context, args: ListArgs) -> CallList:
     """An administrator sees everyone's."""
-    actor = None if ctx.principal.allows("admin") and ctx.principal.grant_id is None else ctx.principal.actor
+    actor = None if ctx.principal.administers else ctx.principal.actor
     rows = store.list_calls(ctx.hub, ctx.principal.org_id, actor, limit=args.limit)
     return CallList(
         items=[
@@ -156,7 +156,7 @@ def _told(result: Json) -> Any:
 
 def _mine(ctx: Context, call_id: str) -> RowMapping:
     row = store.get_call(ctx.hub, call_id)
-    everyone = ctx.principal.allows("admin") and ctx.principal.grant_id is None
+    everyone = ctx.principal.administers
     if row["org_id"] != ctx.principal.org_id or not (everyone or row["actor"] == ctx.principal.actor):
         raise NotFound(f"There is no call {call_id!r}.", code="call_not_found", param="call")
     return row
