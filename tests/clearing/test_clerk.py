@@ -332,6 +332,36 @@ async def test_disk_full_refuses_and_comes_back(books: Books, monkeypatch: pytes
     books.check()
 
 
+@pytest.mark.parametrize("room_comes_back", [True, False])
+async def test_an_answer_cut_by_a_full_disk_is_charged_as_delivered_once_there_is_room(
+    books: Books, monkeypatch: pytest.MonkeyPatch, room_comes_back: bool
+) -> None:
+    """A checkpoint runs ahead of what is sent. It is the charge only if the process never gets to write the truth."""
+    limit = books.limit(1000)
+    clerk = await books.clerk()
+    path = clerk.path([limit])
+    streaming = await hold(clerk, path, 300)
+    clerk.checkpoint(streaming, an_event(streaming.request_id, 260))
+    real = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if data.startswith((b"[", b"\n")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(Unavailable):
+        clerk.capture(streaming, an_event(streaming.request_id, 30))
+    clerk.capture(streaming, an_event(streaming.request_id, 30))  # a second call does nothing
+    if room_comes_back:
+        monkeypatch.setattr(os, "write", real)
+        await asyncio.sleep(1.0)
+    await books.close()
+    assert books.bucket(limit)["used"] == (30 if room_comes_back else 260)
+    assert books.bucket(limit)["held"] == 0
+    books.check()
+
+
 def _held(books: Books) -> int:
     from sqlalchemy import text
 

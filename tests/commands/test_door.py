@@ -205,3 +205,32 @@ def test_a_commit_that_fails_is_an_outcome_that_nobody_knows(do: Call, database:
     assert lost.error.headers["x-should-retry"] == "false" and "--idempotency-key k" in lost.error.hint
     again = do("thing.make", {"name": "a"}, idempotency_key="k")
     assert again.ok and _count(database, teams) == 1
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_written(
+    do: Call, runtime: Runtime, database: Database
+) -> None:
+    if database.dialect != "sqlite":
+        pytest.skip("PostgreSQL's disk cannot be filled from here")
+    assert do("thing.make", {"name": "before"}).ok
+
+    def no_more_pages(connection: Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count=1")  # SQLite then says what it says of a full disk
+
+    event.listen(database.engine("hub"), "begin", no_more_pages)
+    failed = None
+    for number in range(2000):
+        failed = do("thing.make", {"name": f"t{number}", "token": "x" * 200})
+        if not failed.ok:
+            break
+    assert failed is not None and failed.error is not None
+    assert (failed.error.status, failed.error.message) == (503, "The disk is full: nothing was written.")
+    event.remove(database.engine("hub"), "begin", no_more_pages)
+    with database.write("hub") as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1073741823")
+        made = connection.execute(select(func.count()).select_from(teams)).scalar_one()
+        audited = connection.execute(
+            select(func.count()).select_from(audit["hub"]).where(audit["hub"].c.command == "thing.make")
+        ).scalar_one()
+    assert made == audited
+    assert do("thing.make", {"name": "after"}).ok

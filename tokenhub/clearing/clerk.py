@@ -12,6 +12,7 @@ All methods run on the event loop's thread; the database is the teller's, in its
 """
 
 import asyncio
+import contextlib
 import os
 import weakref
 from collections.abc import Sequence
@@ -77,6 +78,8 @@ class Clerk:
         self._paths: weakref.WeakValueDictionary[tuple[str, ...], Path] = weakref.WeakValueDictionary()
         self._drafted: dict[str, Hold] = {}
         self._retiring: list[tuple[str, int]] = []
+        self._owed: list[tuple[Hold, UsageEvent]] = []
+        """Ended while the journal failed, and less than their drafts say: journaled once there is room."""
         self._captures = 0
         self._blocked = True
         self._draining = False
@@ -102,6 +105,7 @@ class Clerk:
         if self._tend_handle is not None:
             self._tend_handle.cancel()
         self._waiting.refuse_all(Unavailable("the hub is shutting down"))
+        self._pay_owed()
         for cell in self._cells.values():
             self._return_idle(cell)
         settled = await asyncio.to_thread(self._teller.stop, timeout_s=10)
@@ -215,8 +219,8 @@ class Clerk:
     def capture(self, hold: Hold, event: UsageEvent) -> None:
         """Journal what was used, charge it, free the rest of the hold. A second call does nothing.
 
-        Raises: Unavailable if it could not be journaled: nothing beyond the last checkpoint may be sent, and
-        that checkpoint is what is charged.
+        Raises: Unavailable if it could not be journaled: nothing beyond the last checkpoint may be sent. What is
+        charged then is the lesser of the two, and that checkpoint if this process ends before there is room.
         """
         if not hold.closed:
             self.capture_all([(hold, event, event.total_tokens)])
@@ -303,10 +307,27 @@ class Clerk:
             self.void(hold)
             return
         draft = draft_of(hold.draft)
-        draft.finish, draft.status = "error", 503
-        draft.created_tokens = max(draft.created_tokens, event.created_tokens)
-        draft.undelivered_tokens = draft.created_tokens - draft.completion_tokens
-        self._finish(hold, draft, (draft.total_tokens, 1, draft.amount_nano, 0))
+        less = event.total_tokens < draft.total_tokens
+        charge = event if less else draft
+        charge.finish, charge.status = "error", 503
+        charge.created_tokens = max(charge.created_tokens, event.created_tokens)
+        charge.undelivered_tokens = charge.created_tokens - charge.completion_tokens
+        if less:
+            hold.closed = True
+            self._owed.append((hold, charge))
+        else:
+            self._finish(hold, charge, (charge.total_tokens, 1, charge.amount_nano, 0))
+
+    def _pay_owed(self) -> None:
+        """Journal and charge what ended while the journal failed, if it works again."""
+        if not self._owed or self._journal_broken():
+            return
+        assert self._journal is not None
+        with contextlib.suppress(Unavailable):  # again full: the next call
+            self._journal.capture([event for _, event in self._owed])
+            owed, self._owed = self._owed, []
+            for hold, event in owed:
+                self._finish(hold, event, (event.total_tokens, 1, event.amount_nano, 0))
 
     def _note_overage(
         self, hold: Hold, event: UsageEvent, used: tuple[int, int, int, int], freed: dict[Cell, int]
@@ -365,6 +386,7 @@ class Clerk:
         for cell in self._stale:
             self._return_idle(cell)
         self._stale.clear()
+        self._pay_owed()
         self._teller.polls_recalls = any(cell.free > 0 for cell in self._cells.values())
         if self._teller.failing_since is not None and self._teller.backlog > BACKLOG_MAX:
             self._blocked = True

@@ -30,6 +30,7 @@ from tokenhub.commands.store import Stored, claim, keep, peek
 from tokenhub.config import Settings
 from tokenhub.db.changes import Changes
 from tokenhub.db.engine import Database, Name
+from tokenhub.db.failures import unanswered
 from tokenhub.identity import grants
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.clock import Clock, SystemClock
@@ -121,7 +122,7 @@ def execute(
         log.error("database_unavailable", command=name, request_id=request_id, error=str(error.orig))
         if progress.committing:
             return _failed(_unknown(idempotency_key))
-        return _failed(Unavailable("The database did not answer in time.", hint="Try `hub doctor`."))
+        return _failed(unanswered(error))
     except Exception:
         log.exception("command_crashed", command=name, request_id=request_id)
         message = "The hub failed at this command; its log has the reason."

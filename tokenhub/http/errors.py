@@ -9,7 +9,8 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from tokenhub.kernel.errors import HubError, InvalidRequest, NotFound, Unavailable
+from tokenhub.db.failures import unanswered
+from tokenhub.kernel.errors import HubError, InvalidRequest, NotFound
 
 log = structlog.get_logger()
 
@@ -45,8 +46,9 @@ def _on_hub_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _on_database_error(request: Request, error: Exception) -> JSONResponse:
-    log.error("database_unavailable", path=request.url.path, error=str(cast(OperationalError, error).orig))
-    return error_response(Unavailable("The database did not answer in time.", hint="Try `hub doctor`."))
+    failure = cast(OperationalError, error)
+    log.error("database_unavailable", path=request.url.path, error=str(failure.orig))
+    return error_response(unanswered(failure))
 
 
 def _on_validation_error(_request: Request, error: Exception) -> JSONResponse:
