@@ -10,6 +10,7 @@ from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import HubError, NotFound, PermissionDenied
 from tokenhub.ledger.types import Need, Unit
 from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway import metrics_share
 from tokenhub.maas.gateway.admission import authenticate
 from tokenhub.maas.gateway.errors import ClientGone
 from tokenhub.maas.gateway.exchange import JSON, Exchange
@@ -64,7 +65,9 @@ async def _metrics(server: "GatewayServer", exchange: Exchange) -> None:
         principal = await authenticate(server, exchange)
         if not principal.allows(METRICS_SCOPE):
             raise PermissionDenied(f"This key may not read metrics; it lacks the scope `{METRICS_SCOPE}`.")
-    exchange.respond(200, b"content-type: text/plain; version=0.0.4\r\n", server.metrics.render())
+    own = server.metrics.render()
+    text = await Strand.wait(metrics_share.gather(own, server.settings.run_dir, server.index))
+    exchange.respond(200, b"content-type: text/plain; version=0.0.4\r\n", text)
 
 
 async def _models(server: "GatewayServer", exchange: Exchange) -> None:

@@ -18,7 +18,7 @@ from tokenhub.db.engine import Database
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import HubError, Unavailable
 from tokenhub.maas.deployments.types import Deployment
-from tokenhub.maas.gateway import endpoints
+from tokenhub.maas.gateway import endpoints, metrics_share
 from tokenhub.maas.gateway.admission import credential, find_principal
 from tokenhub.maas.gateway.conductor import conduct
 from tokenhub.maas.gateway.connection import ClientConnection
@@ -297,6 +297,7 @@ async def serve(
     gc.set_threshold(50_000, 50, 100)
     listener = await loop.create_server(lambda: ClientConnection(server), sock=sock, backlog=BACKLOG)
     port = int(sock.getsockname()[1])
+    shared = await metrics_share.share(server.metrics.render, settings.run_dir, index)
     _log.info("gateway_ready", index=index, port=port)
     if on_ready is not None:
         on_ready(port)
@@ -304,6 +305,8 @@ async def serve(
         await stop.wait()
     finally:
         listener.close()
+        if shared is not None:
+            shared.close()
         _log.info("gateway_draining", index=index, connections=len(server.connections))
         await server.drain(settings.drain_timeout_s)
         _log.info("gateway_stopped", index=index)
