@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.databases import migrated
 from tests.places import Places, in_memory, longest_first
 from tests.statements import compile_once
 from tokenhub.config import Settings
@@ -111,36 +112,17 @@ def sqlite_settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "var", database_url="")
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of migrated files that fresh databases are copied from."""
-    settings = Settings(home=tmp_path_factory.mktemp("template-sqlite"), database_url="")
-    database = Database(settings)
-    migrate(database, settings)
-    database.close()
-    return settings.home
-
-
-def copied(settings: Settings, template: Path) -> Database:
-    """A database on copies of the migrated files; PostgreSQL's is one already (`new_postgres`)."""
-    if not settings.database_url:
-        settings.home.mkdir(parents=True, exist_ok=True)
-        for file in template.glob("*.db"):
-            shutil.copyfile(file, settings.home / file.name)
-    return Database(settings)
-
-
 @pytest.fixture
-def database(settings: Settings, sqlite_template: Path) -> Iterator[Database]:
+def database(settings: Settings) -> Iterator[Database]:
     """A migrated database, closed afterwards."""
-    made = copied(settings, sqlite_template)
+    made = migrated(settings)
     yield made
     made.close()
 
 
 @pytest.fixture
-def sqlite_database(sqlite_settings: Settings, sqlite_template: Path) -> Iterator[Database]:
+def sqlite_database(sqlite_settings: Settings) -> Iterator[Database]:
     """A migrated SQLite database, closed afterwards."""
-    made = copied(sqlite_settings, sqlite_template)
+    made = migrated(sqlite_settings)
     yield made
     made.close()

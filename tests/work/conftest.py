@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import copied, fresh_postgres
+from tests.conftest import fresh_postgres
+from tests.databases import migrated
 from tests.work.bad_input import Faces, changed, faces_of, rows
 from tests.work.copies import world_in
 from tests.work.world import World
@@ -21,9 +21,7 @@ def world(database: Database, settings: Settings) -> World:
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def shared_faces(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path
-) -> Iterator[Faces]:
+def shared_faces(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faces]:
     """A world, and the ways in, for all of a file's tests that leave it as it is (`unchanged`)."""
     with ExitStack() as stack:
         options: dict[str, Any] = {"home": tmp_path_factory.mktemp("shared") / "var", "database_url": ""}
@@ -31,7 +29,7 @@ def shared_faces(
             uri, template = (request.getfixturevalue(f"postgres_{name}") for name in ("uri", "template"))
             options["database_url"] = stack.enter_context(fresh_postgres(uri, template))()
         settings = Settings(**options)
-        database = copied(settings, sqlite_template)
+        database = migrated(settings)
         stack.callback(database.close)
         yield stack.enter_context(faces_of(world_in(database, settings)))
 
