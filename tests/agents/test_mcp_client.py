@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,13 @@ from tokenhub.identity.keys import authenticate
 from tokenhub.kernel.clock import now_ms
 
 Json = dict[str, Any]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder on disk: a sandbox has a /dev of its own and so would not have programs (nor hide homes) in memory."""
+    with tempfile.TemporaryDirectory(prefix="th-test-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
