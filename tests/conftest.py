@@ -97,6 +97,13 @@ def new_postgres(postgres_uri: str, postgres_template: str) -> Iterator[Callable
         yield make
 
 
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder on disk, for modules whose `tmp_path` may not lie in memory (`./hub test`)."""
+    with tempfile.TemporaryDirectory(prefix="th-test-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings with a temporary home and an empty database, once on SQLite and once on PostgreSQL."""

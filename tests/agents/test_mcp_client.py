@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,10 +29,9 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder on disk: a sandbox has a /dev of its own and so would not have programs (nor hide homes) in memory."""
-    with tempfile.TemporaryDirectory(prefix="th-test-") as folder:
-        yield Path(folder)
+def tmp_path(on_disk: Path) -> Path:
+    """On disk: a sandbox has a /dev of its own and so would not have programs (nor hide homes) in memory."""
+    return on_disk
 
 
 @pytest.fixture
