@@ -25,12 +25,14 @@ def faces(world: World) -> Iterator[Faces]:
 
 
 def test_each_argument_as_everything_that_it_is_not(faces: Faces) -> None:
+    """One case in fifty, the same each time; `./hub test --accept work bad-input` runs them all (on SQLite)."""
     found = sweep(faces, seed=1, share=0.02, other_share=0.02)
     assert found.problems == [], f"{len(found.problems)}: " + "\n".join(found.problems[:40])
     assert found.refused["door"] > 150 and found.refused["cli"] > 3, found
 
 
 def test_what_another_organisation_has_is_told_apart_from_nothing_by_nothing(faces: Faces) -> None:
+    """One pair in a hundred, the same each time; `./hub test --accept work bad-input` takes 25 times as many."""
     things = settle(faces.world)
     before = rows(faces.world)
     for by in ("admin", "ana"):
