@@ -6,6 +6,8 @@ dear: the files that use them follow each other in one process.
 """
 
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
@@ -17,6 +19,7 @@ LONG = ("tests/work/", "tests/gateway/", "tests/agents/", "tests/clearing/")
 
 MEMORY = "/dev/shm"
 ROOM_BYTES = 4 * 2**30
+LEFT_S = 6 * 3600
 
 
 def in_memory() -> str | None:
@@ -25,6 +28,13 @@ def in_memory() -> str | None:
         return MEMORY if shutil.disk_usage(MEMORY).free > ROOM_BYTES else None
     except OSError:
         return None
+
+
+def clear_memory() -> None:
+    """Take away what runs that were killed left in memory."""
+    for left in Path(MEMORY).glob("th-*"):
+        if time.time() - left.stat().st_mtime > LEFT_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 class Places(LoadFileScheduling):

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.places import in_memory
+from tests.places import clear_memory, in_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["--accept"]:
         ensure_tools((*TESTED, *MEASURED))
         return _run("acceptance", [sys.executable, "-m", "tests.acceptance", *arguments[1:]])
+    clear_memory()
     everything = "--all" in arguments
     rest = [argument for argument in arguments if argument != "--all"]
     ensure_tools(TESTED)
