@@ -8,6 +8,7 @@ registry cannot be reached it says so and leaves a page that tells the same; the
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,15 @@ SOURCE = ROOT / "console"
 TARGET = ROOT / "tokenhub" / "static" / "console"
 STAMP = ".stamp"
 NPM_TIMEOUT_S = 600
+PING = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=8000")
+"""A registry that says nothing for 8 s, twice, does not answer."""
+FETCH = (
+    "--fetch-retries=2",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-retry-maxtimeout=5000",
+    "--fetch-timeout=30000",
+)
+"""npm's own are 5 minutes for each of three tries, and a minute between them."""
 GZIP_LEAST_BYTES = 1024
 NOTICE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Token Hub</title>
 <h1>The console is not built</h1>
@@ -49,9 +59,9 @@ class BuildFailed(Exception):
 
 def build(*, force: bool = False) -> bool:
     """Build if a source changed; True if the console is there afterwards."""
-    stamp = source_hash()
-    if not force and (TARGET / STAMP).is_file() and (TARGET / STAMP).read_text() == stamp:
+    if not force and is_built():
         return True
+    stamp = source_hash()
     try:
         _install()
         _bundle()
@@ -72,6 +82,11 @@ def build(*, force: bool = False) -> bool:
     return True
 
 
+def is_built() -> bool:
+    """True if the console is there and no source changed since."""
+    return (TARGET / STAMP).is_file() and (TARGET / STAMP).read_text() == source_hash()
+
+
 def source_hash() -> str:
     """Hash of everything that the build reads."""
     digest = hashlib.sha256()
@@ -88,12 +103,20 @@ def _install() -> None:
     marker = SOURCE / "node_modules" / ".tokenhub-lock"
     if marker.is_file() and marker.read_text() == lock:
         return
+    if not _registry_answers():
+        raise BuildFailed("no npm registry answers (`npm config get registry` tells which one is asked).")
     _say("Installing the console's packages ...")
     _node(
-        [_npm_cli(), "ci", "--no-audit", "--no-fund", "--loglevel=error"],
+        [_npm_cli(), "ci", "--no-audit", "--no-fund", "--loglevel=error", *FETCH],
         failing="the npm registry did not deliver its packages",
     )
     marker.write_text(lock)
+
+
+def _registry_answers() -> bool:
+    """True if the npm registry says anything at all, be it a refusal."""
+    done = _run_node([_npm_cli(), "ping", "--loglevel=error", *PING], failing="npm did not start")
+    return done.returncode == 0 or re.search(r"code E\d{3}\b", done.stderr) is not None
 
 
 def _bundle() -> None:
@@ -107,11 +130,18 @@ def _bundle() -> None:
 
 
 def _node(arguments: list[str], *, failing: str) -> None:
-    """Run Node on `arguments` in the source folder. Raises: BuildFailed."""
+    """Run Node on `arguments` in the source folder; it must succeed. Raises: BuildFailed."""
+    done = _run_node(arguments, failing=failing)
+    if done.returncode != 0:
+        _say((done.stdout + done.stderr).strip()[-2000:])
+        raise BuildFailed(f"{failing}.")
+
+
+def _run_node(arguments: list[str], *, failing: str) -> "subprocess.CompletedProcess[str]":
     node = _node_folder() / "bin" / "node"
     environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [str(node), *arguments],
             cwd=SOURCE,
             env=environment,
@@ -123,9 +153,6 @@ def _node(arguments: list[str], *, failing: str) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BuildFailed(f"{failing} ({type(error).__name__}).") from error
-    if done.returncode != 0:
-        _say((done.stdout + done.stderr).strip()[-2000:])
-        raise BuildFailed(f"{failing}.")
 
 
 def _node_folder() -> Path:
@@ -145,4 +172,6 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    if "--check" in sys.argv[1:]:  # only tells whether there is something to build
+        sys.exit(0 if is_built() else 1)
     sys.exit(0 if build(force="--force" in sys.argv[1:]) else 1)

@@ -29,6 +29,12 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
+def tmp_path(on_disk: Path) -> Path:
+    """On disk: a sandbox has a /dev of its own and so would not have programs (nor hide homes) in memory."""
+    return on_disk
+
+
+@pytest.fixture
 def world(database: Database, settings: Settings) -> World:
     return world_in(database, settings)
 

@@ -88,7 +88,7 @@ def command(hub: Hub, name: str, arguments: dict[str, object]) -> None:
     assert status in (200, 202), envelope
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
     with Upstream() as upstream, Hub(model="none") as hub:
         command(hub, "provider.add", {"name": "paper", "url": upstream.url, "model": ["paper-7b"]})

@@ -9,10 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from tests.clearing.conftest import Books, an_event, hold, settled
+from tests.databases import migrated
 from tokenhub.clearing.journal import replay
 from tokenhub.config import Settings
-from tokenhub.db.engine import Database
-from tokenhub.db.migrate import migrate
 from tokenhub.kernel.errors import Unavailable
 
 
@@ -44,8 +43,7 @@ async def test_what_goes_beyond_the_holds_of_a_group_is_noted_once_and_whole(
 @pytest.fixture
 async def sqlite_books(sqlite_settings: Settings) -> AsyncIterator[Books]:
     """Its database does not grow while the limit is in force; PostgreSQL's is another process's."""
-    database = Database(sqlite_settings)
-    migrate(database, sqlite_settings)
+    database = migrated(sqlite_settings)
     made = Books(database, sqlite_settings)
     yield made
     await made.close()

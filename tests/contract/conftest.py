@@ -1,4 +1,4 @@
-"""A running hub with the real engine and a real small model, for the whole session, and stock clients on it."""
+"""A running hub with the real engine and a real small model, for all of these tests, and stock clients on it."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engine)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hub() -> Iterator[Hub]:
     """`hub up` in a fresh home, a priced chat model and an embedding model."""
     with Hub(
@@ -33,7 +33,7 @@ def hub() -> Iterator[Hub]:
         keep_models(running.home / "models")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(hub: Hub) -> Iterator[openai.OpenAI]:
     """The stock client, without its own retries: a test sees every answer."""
     with openai.OpenAI(base_url=f"{hub.url}/v1", api_key=ADMIN_KEY, max_retries=0, timeout=120) as made:
@@ -49,7 +49,7 @@ async def aclient(hub: Hub) -> AsyncIterator[openai.AsyncOpenAI]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def wire(hub: Hub) -> Iterator[httpx.Client]:
     """Plain HTTP, to see bytes that a client library would repair."""
     with httpx.Client(

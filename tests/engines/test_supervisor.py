@@ -99,6 +99,12 @@ class Running:
         return answer.json()
 
 
+@pytest.fixture
+def tmp_path(on_disk: Path) -> Path:
+    """On disk, beside the model files, which are linked and not copied."""
+    return on_disk
+
+
 @pytest_asyncio.fixture
 async def running(tmp_path: Path, tiny_model: Path, sqlite_database: Database) -> AsyncIterator[Running]:
     settings = Settings(home=tmp_path / "var", database_url="", engine_threads=1)

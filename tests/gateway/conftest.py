@@ -10,6 +10,7 @@ import pytest
 import uvloop
 from sqlalchemy import insert, text
 
+from tests.databases import migrated
 from tests.gateway.client import Answer, Client, request
 from tests.gateway.upstream import ScriptedUpstream
 from tokenhub.budgets.store import create_limit
@@ -17,7 +18,6 @@ from tokenhub.budgets.types import Limit, Window
 from tokenhub.config import Settings
 from tokenhub.db import revision
 from tokenhub.db.engine import Database
-from tokenhub.db.migrate import migrate
 from tokenhub.identity.first_run import ensure_first_run
 from tokenhub.identity.keys import KeySpec, create_key
 from tokenhub.kernel.clock import now_ms
@@ -139,8 +139,7 @@ async def running(settings: Settings, **options: Any) -> AsyncIterator[Hub]:
     adapter = options.pop("adapter", "")
     upstream = ScriptedUpstream()
     upstream_port = await upstream.start(ssl=options.pop("ssl", None))
-    database = Database(settings)
-    migrate(database, settings)
+    database = migrated(settings)
     key_id, org_id, user_id = seed(database, settings, upstream_port, **options)
     if adapter:
         with database.write("hub") as hub:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import migrated
 from tests.gateway.client import Client, chat, request
 from tests.gateway.conftest import Hub, add_provider, seed
 from tests.gateway.upstream import STREAM_HEAD, Call, ScriptedUpstream, chunk, framed, sse, usage_chunk
 from tokenhub.config import Settings
-from tokenhub.db.engine import Database
-from tokenhub.db.migrate import migrate
 from tokenhub.maas.gateway.server import listen, serve
 
 
@@ -29,8 +28,7 @@ async def test_serve_drains_open_streams_and_settles(sqlite_settings: Settings) 
 
     upstream.script = script
     settings = replace(sqlite_settings, drain_timeout_s=5.0)
-    database = Database(settings)
-    migrate(database, settings)
+    database = migrated(settings)
     seed(database, settings, await upstream.start())
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     sock = listen("127.0.0.1", 0)
@@ -77,8 +75,7 @@ async def test_what_does_not_finish_in_time_is_cut_and_settled(sqlite_settings: 
 
     upstream.script = script
     settings = replace(sqlite_settings, drain_timeout_s=0.3)
-    database = Database(settings)
-    migrate(database, settings)
+    database = migrated(settings)
     seed(database, settings, await upstream.start())
     stop, sock = asyncio.Event(), listen("127.0.0.1", 0)
     ready = asyncio.get_running_loop().create_future()

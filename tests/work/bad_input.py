@@ -98,13 +98,13 @@ def cases(world: World, declared: Command) -> Iterator[Case]:
             yield Case(name, f"{argument} = {words}", {**sample, argument: value})
 
 
-def rows(world: World) -> Json:
-    """Every row of both databases except what is written about a call itself."""
+def rows(world: World, *only: str) -> Json:
+    """Every row of both databases (or `only` of these tables) except what is written about a call itself."""
     found: Json = {}
     for name, metadata in (("hub", hub_metadata), ("ledger", ledger_metadata)):
         with world.database.read(name) as connection:  # pyright: ignore[reportArgumentType]
             for table in metadata.sorted_tables:
-                if table.name not in NOT_STATE:
+                if table.name not in NOT_STATE and (not only or table.name in only):
                     for row in connection.execute(select(table)).mappings():
                         key = "/".join(str(row[column.key]) for column in table.primary_key.columns)
                         found[f"{table.name} {key}"] = dict(row)

@@ -70,4 +70,4 @@ def _copy_database(url: str, source: str, target: str) -> None:
     server = url.replace(f"/{_name(url)}?", "/postgres?")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)".encode())
-        connection.execute(f"CREATE DATABASE {target} TEMPLATE {source}".encode())
+        connection.execute(f"CREATE DATABASE {target} TEMPLATE {source} STRATEGY file_copy".encode())

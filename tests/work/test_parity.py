@@ -18,6 +18,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from tests.databases import migrated
 from tests.work.world import SAMPLES, World, build
 from tokenhub.agents.invoke import invoke
 from tokenhub.bootstrap.commands import registry
@@ -29,7 +30,6 @@ from tokenhub.commands.door import Runtime, execute
 from tokenhub.commands.mcp.route import mcp_router
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
-from tokenhub.db.migrate import migrate
 from tokenhub.http.conventions import install
 from tokenhub.http.state import HttpState, set_state
 
@@ -46,8 +46,7 @@ COMPARED = ("actor", "command", "effect", "outcome", "arguments", "decision", "c
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     settings = Settings(home=tmp_path_factory.mktemp("world") / "var", database_url="")
-    database = Database(settings)
-    migrate(database, settings)
+    database = migrated(settings)
     world = build(database, settings)
     database.close()
     for name in ("hub", "ledger"):  # what the copies need stands in one file

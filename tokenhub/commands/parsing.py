@@ -35,7 +35,7 @@ def _unstorable(value: Any, path: str, depth: int = 0) -> tuple[str, str] | None
         return path[:80], "is nested too deeply"
     match value:
         case str():
-            if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            if not _is_text(value):
                 return path, "holds a character that is no text"
         case bool() | None:
             pass
@@ -59,3 +59,13 @@ def _unstorable(value: Any, path: str, depth: int = 0) -> tuple[str, str] | None
         case _:
             pass
     return None
+
+
+def _is_text(value: str) -> bool:
+    """False for NUL and for half a surrogate pair, which is all that UTF-8 cannot say."""
+    if "\x00" in value:
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
