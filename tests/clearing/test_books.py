@@ -145,8 +145,8 @@ async def test_residuals_are_booked_once_a_boot_is_quiet(books: Books) -> None:
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        ("UPDATE usage_event SET output_tokens = output_tokens + 1 WHERE output_tokens = 30", "usage event"),
-        ("DELETE FROM usage_event WHERE output_tokens = 30", "usage event"),
+        ("UPDATE usage_line SET output_tokens = output_tokens + 1 WHERE output_tokens = 30", "usage event"),
+        ("DELETE FROM usage_line WHERE output_tokens = 30", "usage event"),
         ("UPDATE entry SET amount = amount + 1 WHERE account_id LIKE 'created/%'", "hash"),
         ("UPDATE transfer SET memo = 'x' WHERE seq = 1", "hash"),
         ("DELETE FROM transfer WHERE seq = 1", "no such transfer"),

@@ -1,10 +1,11 @@
 """Owners: one boot of one process that may hold leases."""
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from tokenhub.db.driver import Cursor, sql
 from tokenhub.ledger.tables import lease, owner, recall
 
-_STAMP = text("UPDATE owner SET batch = :serial WHERE id = :owner_id AND batch < :serial")
+_STAMP = sql("UPDATE owner SET batch = ? WHERE id = ? AND batch < ?")
 
 
 def open_owner(
@@ -34,7 +35,7 @@ def stamp_batch(connection: Connection, owner_id: str, serial: int) -> bool:
 
     So a settlement whose commit was not acknowledged is tried again without being done twice.
     """
-    return connection.execute(_STAMP, {"owner_id": owner_id, "serial": serial}).rowcount == 1
+    return Cursor(connection).run(_STAMP, (serial, owner_id, serial)) == 1
 
 
 def count_open(connection: Connection) -> int:

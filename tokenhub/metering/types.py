@@ -1,12 +1,15 @@
 """The usage event: everything a statement needs to say about one request."""
 
+from operator import attrgetter
+
 import msgspec
 
 from tokenhub.kernel.usage import FIELDS, Usage
 
 
-class UsageEvent(msgspec.Struct, gc=False, kw_only=True):
-    """One request, as charged. The fields are the columns of `usage_event`, in this order.
+class UsageEvent(msgspec.Struct, gc=False, kw_only=True, array_like=True):
+    """One request, as charged. The fields are the columns of `usage_event`, in this order; as JSON it is an array of
+    them, so a new field comes last.
 
     `at_ms` is the instant of capture (it decides the sub-window of a rolling limit).
     `created_tokens` are output tokens that the engine made, never fewer than the delivered completion tokens;
@@ -108,3 +111,20 @@ UsageDraft = UsageEvent
 """The same record with what is known so far; posted as it stands if the process dies."""
 
 EVENT_FIELDS: tuple[str, ...] = UsageEvent.__struct_fields__
+
+KIND_FIELDS: tuple[str, ...] = (
+    "org_id", "team_id", "project_id", "user_id", "key_id", "app", "model", "deployment_id", "engine_boot",
+    "endpoint", "service_tier", "price_version_id", "currency", "source", "finish", "status", "stream", "path_id",
+)  # fmt: skip
+"""What many requests have in common: kept once for all of them."""
+
+LINE_FIELDS: tuple[str, ...] = tuple(name for name in EVENT_FIELDS if name not in KIND_FIELDS)
+"""What is each request's own; the request id comes first, all others are integers."""
+
+Kind = tuple[str | int | None, ...]
+"""The values of KIND_FIELDS."""
+Line = tuple[str | int, ...]
+"""The values of LINE_FIELDS."""
+
+kind_of = attrgetter(*KIND_FIELDS)
+line_of = attrgetter(*LINE_FIELDS)
