@@ -58,7 +58,24 @@ def test_a_digest_is_of_every_kind_and_its_lines(count: int) -> None:
 @pytest.mark.parametrize("count", [1, 64, 65, 200])
 def test_a_digest_of_older_versions_is_of_all_rows_as_one_json_array(count: int) -> None:
     events = [an_event(f"req_{number:03d}", number) for number in range(count)]
-    rows = [list(msgspec.structs.astuple(event)) for event in events]
+    rows: list[list[object]] = []
+    for event in events:
+        row: list[object] = [
+            event.request_id,
+            event.at_ms,
+            "org_1",
+            None,
+            None,
+            None,
+            "key_1",
+            "",
+            "tiny",
+            "",
+        ]
+        row += ["boot_1", "chat.completions", "default", ""]
+        row += [0, 0, 0, 0, event.output_tokens, 0, 0, 0, 0, 0, event.output_tokens, 0, event.amount_nano]
+        row += ["USD", "engine", "stop", 200, 0, 0, 0, "", 0, 0]
+        rows.append(row)
     assert store.has_digest(events[::-1], hashlib.sha256(msgspec.json.encode(rows)).hexdigest())
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from sqlalchemy.engine import Row
 
 from tokenhub.db.driver import Cursor, Sql, sql
+from tokenhub.db.engine import Kept
 from tokenhub.ledger.tables import bucket, lease, recall, subwindow
 from tokenhub.ledger.types import BucketSpec
 
@@ -59,6 +60,7 @@ _RECALL = text(
 )
 
 
+_RECALLED = sql("SELECT bucket_id FROM recall WHERE at_ms >= ? AND owner_id <> ?")
 _LOCK = (
     select(bucket)
     .where(bucket.c.id.in_(bindparam("ids", expanding=True)))
@@ -362,10 +364,9 @@ def request_recall(connection: Connection, owner_id: str, bucket_ids: Iterable[s
         connection.execute(_RECALL, rows)
 
 
-def recalled(connection: Connection, owner_id: str, *, since_ms: int) -> list[str]:
+def recalled(books: Kept, owner_id: str, *, since_ms: int) -> list[str]:
     """Buckets that other owners want back since then."""
-    query = select(recall.c.bucket_id).where(recall.c.at_ms >= since_ms, recall.c.owner_id != owner_id)
-    return list(connection.execute(query).scalars())
+    return [row[0] for row in books.look(_RECALLED, (since_ms, owner_id))]
 
 
 def lock(connection: Connection, bucket_ids: Iterable[str]) -> Sequence[Row[tuple[object, ...]]]:

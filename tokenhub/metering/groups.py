@@ -2,43 +2,48 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, cast
 
 import msgspec
+from msgspec.structs import astuple
 
-from tokenhub.metering.types import KIND_FIELDS, LINE_FIELDS, Kind, Line, UsageEvent, kind_of, line_of
+from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS, Kind, UsageEvent
 
 _ORG, _MODEL, _CURRENCY, _PATH = (
     KIND_FIELDS.index(name) for name in ("org_id", "model", "currency", "path_id")
 )
-_AT = LINE_FIELDS.index("at_ms")
-_TOKENS = slice(LINE_FIELDS.index("input_tokens"), LINE_FIELDS.index("image_output_tokens") + 1)
-_AMOUNT = LINE_FIELDS.index("amount_nano")
-_UNDELIVERED = LINE_FIELDS.index("undelivered_tokens")
-_OVER_TOKENS, _OVER_NANO = LINE_FIELDS.index("overage_tokens"), LINE_FIELDS.index("overage_nano")
-_DIGEST_LINES = 256
+_NUMBERS = LINE_FIELDS[1:]
+_AT = _NUMBERS.index("at_ms")
+_TOKENS = slice(_NUMBERS.index("input_tokens"), _NUMBERS.index("image_output_tokens") + 1)
+_AMOUNT = _NUMBERS.index("amount_nano")
+_UNDELIVERED = _NUMBERS.index("undelivered_tokens")
+_OVER_TOKENS, _OVER_NANO = _NUMBERS.index("overage_tokens"), _NUMBERS.index("overage_nano")
+_WIDTH, _LINE = len(EVENT_FIELDS), len(LINE_FIELDS)
 _encode = msgspec.json.Encoder().encode
+_request_id = attrgetter("request_id")
 
 
 class Group:
-    """Lines of one kind, in order of their request ids, and their sums."""
+    """Requests of one kind, in order of their ids: a column for each of LINE_FIELDS, and sums."""
 
     __slots__ = (
-        "_columns",
         "amount_nano",
+        "columns",
+        "ids",
         "kind",
-        "lines",
         "overage_nano",
         "overage_tokens",
         "tokens",
         "undelivered",
     )
 
-    def __init__(self, kind: Kind, lines: list[Line]) -> None:
-        lines.sort()
+    def __init__(self, kind: Kind, values: list[Any]) -> None:
         self.kind = kind
-        self.lines = lines
-        self._columns: list[tuple[int, ...]] = list(zip(*lines, strict=True))  # pyright: ignore[reportAttributeAccessIssue]  # the first column is text
-        columns = self._columns
+        self.ids = cast(list[str], values[0::_WIDTH])
+        columns = [cast(list[int], values[number::_WIDTH]) for number in range(1, _LINE)]
+        self.columns: list[list[int]] = columns
+        """Of everything but the request ids."""
         self.tokens = sum(map(sum, columns[_TOKENS]))
         self.undelivered = sum(columns[_UNDELIVERED])
         self.amount_nano = sum(columns[_AMOUNT])
@@ -67,17 +72,17 @@ class Group:
 
     def totals(self) -> tuple[int, int, int]:
         """(tokens, requests, nano)."""
-        return self.tokens, len(self.lines), self.amount_nano
+        return self.tokens, len(self.ids), self.amount_nano
 
     def totals_by_step(self, step_ms: int) -> dict[int, tuple[int, int, int]]:
         """The same for each sub-window of this length: its start -> totals."""
-        at = self._columns[_AT]
+        at = self.columns[_AT]
         first = min(at) // step_ms
         if max(at) // step_ms == first:
             return {first * step_ms: self.totals()}
         steps: dict[int, tuple[int, int, int]] = {}
-        tokens = map(sum, zip(*self._columns[_TOKENS], strict=True))
-        for instant, used, nano in zip(at, tokens, self._columns[_AMOUNT], strict=True):
+        tokens = map(sum, zip(*self.columns[_TOKENS], strict=True))
+        for instant, used, nano in zip(at, tokens, self.columns[_AMOUNT], strict=True):
             start = instant // step_ms * step_ms
             have = steps.get(start, (0, 0, 0))
             steps[start] = (have[0] + used, have[1] + 1, have[2] + nano)
@@ -85,15 +90,21 @@ class Group:
 
 
 def groups_of(events: Iterable[UsageEvent]) -> list[Group]:
-    """The events by kind, kinds in order of appearance."""
-    lines_of: dict[Kind, list[Line]] = {}
-    for event in events:
-        kind: Kind = kind_of(event)
-        lines = lines_of.get(kind)
-        if lines is None:
-            lines = lines_of[kind] = []
-        lines.append(line_of(event))
-    return [Group(kind, lines) for kind, lines in lines_of.items()]
+    """The events by kind, kinds in order of their first request id.
+
+    Flat lists and slices: a tuple a row would cost as much again, and wake the garbage collector.
+    """
+    by_kind: dict[Kind, list[Any]] = {}
+    last: Kind = ()
+    values: list[Any] = []
+    for event in sorted(events, key=_request_id):
+        row = astuple(event)
+        kind: Kind = row[_LINE:]
+        if kind != last:
+            last = kind
+            values = by_kind.setdefault(kind, [])
+        values += row
+    return [Group(kind, values) for kind, values in by_kind.items()]
 
 
 def kind_hash(kind: Kind) -> str:
@@ -102,10 +113,10 @@ def kind_hash(kind: Kind) -> str:
 
 
 def digest(groups: Sequence[Group]) -> str:
-    """sha256 over everything in the groups, kinds and lines in order: what a transfer's `events_sha256` says."""
+    """sha256 over every kind, its request ids and its columns: what a transfer's `events_sha256` says."""
     found = hashlib.sha256()
     for words, group in sorted((_encode(group.kind), group) for group in groups):
         found.update(words)
-        for start in range(0, len(group.lines), _DIGEST_LINES):  # never all rows as JSON in memory at once
-            found.update(_encode(group.lines[start : start + _DIGEST_LINES]))
+        for column in (group.ids, *group.columns):
+            found.update(_encode(column))
     return found.hexdigest()

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -16,7 +18,7 @@ from tokenhub.metering.types import KIND_FIELDS, LINE_FIELDS, Kind, UsageEvent
 
 _COLUMNS = (*LINE_FIELDS, "kind_id")
 _INSERT = f"INSERT INTO usage_line (transfer_id, {', '.join(_COLUMNS)}) "
-_CHUNKS = (48, 8, 1)
+_CHUNKS = (48, 16, 4, 1)
 _LINES = {
     size: Sql(_INSERT + "VALUES " + ", ".join(["(?1, " + ", ".join("?" * len(_COLUMNS)) + ")"] * size), "")
     for size in _CHUNKS
@@ -31,6 +33,14 @@ _NEW_KIND = sql(
 )
 _KIND_ID = sql("SELECT id FROM usage_kind WHERE hash = ?")
 _OLD_DIGEST_ROWS = 64
+_old_row = attrgetter(
+    "request_id", "at_ms", "org_id", "team_id", "project_id", "user_id", "key_id", "app", "model", "deployment_id",
+    "engine_boot", "endpoint", "service_tier", "price_version_id", "input_tokens", "cache_read_tokens",
+    "cache_write_tokens", "cache_write_long_tokens", "output_tokens", "reasoning_tokens", "audio_input_tokens",
+    "audio_output_tokens", "image_input_tokens", "image_output_tokens", "created_tokens", "undelivered_tokens",
+    "amount_nano", "currency", "source", "finish", "status", "stream", "latency_ms", "ttft_ms", "path_id",
+    "overage_tokens", "overage_nano",
+)  # fmt: skip
 _encode = msgspec.json.Encoder().encode
 
 
@@ -54,19 +64,18 @@ def insert_groups(
     ):
         cursor.run(_NEW_KIND, (name, *kind))
         kind_ids[kind] = cursor.all(_KIND_ID, (name,))[0][0]
-    rows = [(*line, kind_ids[group.kind]) for group in groups for line in group.lines]
-    if len(groups) > 1:
-        rows.sort()  # request ids mostly grow: rows are appended
+    ids = [request_id for group in groups for request_id in group.ids]
+    columns = [list(chain(*columns)) for columns in zip(*(group.columns for group in groups), strict=True)]
+    columns.append([kind for group in groups for kind in [kind_ids[group.kind]] * len(group.ids)])
     if cursor.on_postgres:
-        ids, *columns = zip(*rows, strict=True)
-        cursor.run(_ARRAYS, (transfer_id, list(ids), *map(int_array, columns)))
+        cursor.run(_ARRAYS, (transfer_id, ids, *map(int_array, columns)))
         return
-    start = 0
+    start, width = 0, len(_COLUMNS)
     for size in _CHUNKS:
-        while len(rows) - start >= size:
-            values: list[object] = [transfer_id]
-            for row in rows[start : start + size]:
-                values += row
+        values: list[object] = [transfer_id] * (1 + size * width)
+        while len(ids) - start >= size:
+            for number, column in enumerate((ids, *columns), start=1):
+                values[number::width] = column[start : start + size]
             cursor.run(_LINES[size], values)
             start += size
 
@@ -116,7 +125,7 @@ def _old_digest(events: Sequence[UsageEvent]) -> str:
     """What transfers said before kinds were kept apart: sha256 over one JSON array."""
     ordered, found = sorted(events, key=lambda event: event.request_id), hashlib.sha256(b"[")
     for start in range(0, len(ordered), _OLD_DIGEST_ROWS):
-        rows = [msgspec.structs.astuple(event) for event in ordered[start : start + _OLD_DIGEST_ROWS]]
+        rows = [_old_row(event) for event in ordered[start : start + _OLD_DIGEST_ROWS]]
         found.update((b"," if start else b"") + _encode(rows)[1:-1])
     found.update(b"]")
     return found.hexdigest()

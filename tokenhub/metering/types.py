@@ -1,7 +1,5 @@
 """The usage event: everything a statement needs to say about one request."""
 
-from operator import attrgetter
-
 import msgspec
 
 from tokenhub.kernel.usage import FIELDS, Usage
@@ -9,7 +7,7 @@ from tokenhub.kernel.usage import FIELDS, Usage
 
 class UsageEvent(msgspec.Struct, gc=False, kw_only=True, array_like=True):
     """One request, as charged. The fields are the columns of `usage_event`, in this order; as JSON it is an array of
-    them, so a new field comes last.
+    them, so a new field comes last. First what is each request's own, then what it shares with others of its kind.
 
     `at_ms` is the instant of capture (it decides the sub-window of a rolling limit).
     `created_tokens` are output tokens that the engine made, never fewer than the delivered completion tokens;
@@ -19,18 +17,6 @@ class UsageEvent(msgspec.Struct, gc=False, kw_only=True, array_like=True):
 
     request_id: str
     at_ms: int
-    org_id: str
-    team_id: str | None = None
-    project_id: str | None = None
-    user_id: str | None = None
-    key_id: str
-    app: str = ""
-    model: str
-    deployment_id: str = ""
-    engine_boot: str = ""
-    endpoint: str = "chat.completions"
-    service_tier: str = "default"
-    price_version_id: str = ""
     input_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
@@ -44,16 +30,29 @@ class UsageEvent(msgspec.Struct, gc=False, kw_only=True, array_like=True):
     created_tokens: int = 0
     undelivered_tokens: int = 0
     amount_nano: int = 0
+    latency_ms: int = 0
+    ttft_ms: int = 0
+    overage_tokens: int = 0
+    overage_nano: int = 0
+
+    org_id: str
+    team_id: str | None = None
+    project_id: str | None = None
+    user_id: str | None = None
+    key_id: str
+    app: str = ""
+    model: str
+    deployment_id: str = ""
+    engine_boot: str = ""
+    endpoint: str = "chat.completions"
+    service_tier: str = "default"
+    price_version_id: str = ""
     currency: str = "USD"
     source: str = "engine"
     finish: str = "stop"
     status: int = 200
     stream: int = 0
-    latency_ms: int = 0
-    ttft_ms: int = 0
     path_id: str = ""
-    overage_tokens: int = 0
-    overage_nano: int = 0
 
     def clean(self) -> None:
         """Replace NUL characters, which PostgreSQL does not store. Words of a client or an upstream may have any."""
@@ -112,19 +111,11 @@ UsageDraft = UsageEvent
 
 EVENT_FIELDS: tuple[str, ...] = UsageEvent.__struct_fields__
 
-KIND_FIELDS: tuple[str, ...] = (
-    "org_id", "team_id", "project_id", "user_id", "key_id", "app", "model", "deployment_id", "engine_boot",
-    "endpoint", "service_tier", "price_version_id", "currency", "source", "finish", "status", "stream", "path_id",
-)  # fmt: skip
-"""What many requests have in common: kept once for all of them."""
-
-LINE_FIELDS: tuple[str, ...] = tuple(name for name in EVENT_FIELDS if name not in KIND_FIELDS)
+LINE_FIELDS: tuple[str, ...] = EVENT_FIELDS[: EVENT_FIELDS.index("org_id")]
 """What is each request's own; the request id comes first, all others are integers."""
+
+KIND_FIELDS: tuple[str, ...] = EVENT_FIELDS[len(LINE_FIELDS) :]
+"""What many requests have in common: kept once for all of them."""
 
 Kind = tuple[str | int | None, ...]
 """The values of KIND_FIELDS."""
-Line = tuple[str | int, ...]
-"""The values of LINE_FIELDS."""
-
-kind_of = attrgetter(*KIND_FIELDS)
-line_of = attrgetter(*LINE_FIELDS)

@@ -19,14 +19,6 @@ _LINE = (
     "image_output_tokens", "created_tokens", "undelivered_tokens", "amount_nano", "latency_ms", "ttft_ms",
     "overage_tokens", "overage_nano",
 )  # fmt: skip
-_EVENT = (
-    "request_id", "at_ms", "org_id", "team_id", "project_id", "user_id", "key_id", "app", "model", "deployment_id",
-    "engine_boot", "endpoint", "service_tier", "price_version_id", "input_tokens", "cache_read_tokens",
-    "cache_write_tokens", "cache_write_long_tokens", "output_tokens", "reasoning_tokens", "audio_input_tokens",
-    "audio_output_tokens", "image_input_tokens", "image_output_tokens", "created_tokens", "undelivered_tokens",
-    "amount_nano", "currency", "source", "finish", "status", "stream", "latency_ms", "ttft_ms", "path_id",
-    "overage_tokens", "overage_nano", "transfer_id",
-)  # fmt: skip
 _NUMBERS = ("status", "stream")
 _NULLABLE = ("team_id", "project_id", "user_id")
 
@@ -56,7 +48,11 @@ def upgrade() -> None:
         _move(connection, [tuple(row) for row in kinds])
     op.drop_table("usage_event")
     op.create_index("ix_usage_line_at_ms", "usage_line", ["at_ms"])
-    columns = ", ".join(f"usage_kind.{name}" if name in _KIND else f"usage_line.{name}" for name in _EVENT)
+    columns = ", ".join(
+        [f"usage_line.{name}" for name in _LINE]
+        + [f"usage_kind.{name}" for name in _KIND]
+        + ["usage_line.transfer_id"]
+    )
     # A cross join keeps SQLite from walking the kinds first: lines are found by request or by time.
     op.execute(
         f"CREATE VIEW usage_event AS SELECT {columns} FROM usage_line CROSS JOIN usage_kind"
