@@ -5,6 +5,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from tokenhub.db.driver import Cursor, sql
 from tokenhub.ledger.tables import lease, owner, recall
 
+_LOCK = sql("SELECT id FROM owner WHERE id = ?", lock="FOR UPDATE")
 _STAMP = sql("UPDATE owner SET batch = ? WHERE id = ? AND batch < ?")
 
 
@@ -28,6 +29,11 @@ def close_owner(connection: Connection, owner_id: str, *, now_ms: int) -> None:
         .where(owner.c.id == owner_id, owner.c.closed_at_ms.is_(None))
         .values(closed_at_ms=now_ms)
     )
+
+
+def lock(connection: Connection, owner_id: str) -> None:
+    """Let nobody else settle for this owner until the transaction ends."""
+    Cursor(connection).all(_LOCK, (owner_id,))
 
 
 def stamp_batch(connection: Connection, owner_id: str, serial: int) -> bool:
