@@ -14,10 +14,15 @@ from tokenhub.metering.types import EVENT_FIELDS
 
 
 @pytest.mark.parametrize("count", [1, 5, 16, 59])
-def test_what_is_written_is_read(database: Database, count: int) -> None:
+@pytest.mark.parametrize("seldom", [{}, {"reasoning_tokens": 7, "overage_nano": 2}])
+def test_what_is_written_is_read(database: Database, count: int, seldom: dict[str, int]) -> None:
     events = [
         an_event(
-            f"req_{number:03d}", number, team_id=None if number % 2 else "team_1", finish="naïve 日本 \\ \"'"
+            f"req_{number:03d}",
+            number,
+            team_id=None if number % 2 else "team_1",
+            finish="naïve 日本 \\ \"'",
+            **seldom,
         )
         for number in range(count)
     ]

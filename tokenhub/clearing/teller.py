@@ -259,8 +259,8 @@ class Teller:
             self._settle_batch()
 
     def _settle_batch(self) -> None:
-        while self.captured and len(self._batch) < BATCH_EVENTS:
-            self._batch.append(self.captured.popleft())
+        take = self.captured.popleft
+        self._batch += [take() for _ in range(min(len(self.captured), BATCH_EVENTS - len(self._batch)))]
         while self.returns:
             bucket_id, amount = self.returns.popleft()
             self._batch_returns[bucket_id] = self._batch_returns.get(bucket_id, 0) + amount

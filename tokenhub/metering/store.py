@@ -14,19 +14,28 @@ from tokenhub.metering.groups import Group, groups_of, kind_hash
 from tokenhub.metering.groups import digest as digest_of_groups
 from tokenhub.metering.summary import UsageScope, scope_filter
 from tokenhub.metering.tables import usage_event, usage_line
-from tokenhub.metering.types import KIND_FIELDS, LINE_FIELDS, Kind, UsageEvent
+from tokenhub.metering.types import KIND_FIELDS, LINE_FIELDS, SELDOM_FIELDS, Kind, UsageEvent
 
-_COLUMNS = (*LINE_FIELDS, "kind_id")
-_INSERT = f"INSERT INTO usage_line (transfer_id, {', '.join(_COLUMNS)}) "
 _CHUNKS = (48, 16, 4, 1)
-_LINES = {
-    size: Sql(_INSERT + "VALUES " + ", ".join(["(?1, " + ", ".join("?" * len(_COLUMNS)) + ")"] * size), "")
-    for size in _CHUNKS
-}
-_ARRAYS = Sql(
-    "",
-    f"{_INSERT} SELECT %s::text, u.* FROM unnest(%s::text[]{', %s::bigint[]' * (len(_COLUMNS) - 1)}) AS u",
-)
+
+
+class _Insert:
+    """Statements that write lines: request id, the columns of these numbers, kind."""
+
+    def __init__(self, numbers: Sequence[str]) -> None:
+        self.width = len(numbers) + 2
+        self.picked = [LINE_FIELDS.index(name) - 1 for name in numbers]
+        """Which of a group's columns."""
+        words = f"INSERT INTO usage_line (transfer_id, request_id, {', '.join(numbers)}, kind_id) "
+        row = "(?1, " + ", ".join("?" * self.width) + ")"
+        self.rows = {size: Sql(words + "VALUES " + ", ".join([row] * size), "") for size in _CHUNKS}
+        arrays = ", ".join(["%s::text[]", *["%s::bigint[]"] * (self.width - 1)])
+        self.arrays = Sql("", f"{words} SELECT %s::text, u.* FROM unnest({arrays}) AS u")
+
+
+_SELDOM = [number for number, name in enumerate(LINE_FIELDS[1:]) if name in SELDOM_FIELDS]
+_EVERYTHING = _Insert(LINE_FIELDS[1:])
+_COMMON = _Insert([name for name in LINE_FIELDS[1:] if name not in SELDOM_FIELDS])
 _NEW_KIND = sql(
     f"INSERT INTO usage_kind (hash, {', '.join(KIND_FIELDS)}) VALUES {placeholders(len(KIND_FIELDS) + 1, 1)}"
     " ON CONFLICT (hash) DO NOTHING"
@@ -64,19 +73,23 @@ def insert_groups(
     ):
         cursor.run(_NEW_KIND, (name, *kind))
         kind_ids[kind] = cursor.all(_KIND_ID, (name,))[0][0]
+    seldom = any(any(group.columns[number]) for group in groups for number in _SELDOM)
+    insert = _EVERYTHING if seldom else _COMMON
     ids = [request_id for group in groups for request_id in group.ids]
-    columns = [list(chain(*columns)) for columns in zip(*(group.columns for group in groups), strict=True)]
+    columns = [
+        list(chain.from_iterable(group.columns[number] for group in groups)) for number in insert.picked
+    ]
     columns.append([kind for group in groups for kind in [kind_ids[group.kind]] * len(group.ids)])
     if cursor.on_postgres:
-        cursor.run(_ARRAYS, (transfer_id, ids, *map(int_array, columns)))
+        cursor.run(insert.arrays, (transfer_id, ids, *map(int_array, columns)))
         return
-    start, width = 0, len(_COLUMNS)
+    start, width = 0, insert.width
     for size in _CHUNKS:
         values: list[object] = [transfer_id] * (1 + size * width)
         while len(ids) - start >= size:
             for number, column in enumerate((ids, *columns), start=1):
                 values[number::width] = column[start : start + size]
-            cursor.run(_LINES[size], values)
+            cursor.run(insert.rows[size], values)
             start += size
 
 

@@ -8,10 +8,16 @@ whoever reads, reads that.
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table
 
 from tokenhub.db.metadata import ledger_metadata
-from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS
+from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS, SELDOM_FIELDS
 
 _TEXT = frozenset({"request_id", *KIND_FIELDS} - {"status", "stream"})
 _NULLABLE = frozenset({"team_id", "project_id", "user_id"})
+
+
+def _line_column(name: str) -> Column[str] | Column[int]:
+    if name in SELDOM_FIELDS:
+        return Column(name, BigInteger, nullable=False, server_default="0")
+    return _column(name)
 
 
 def _column(name: str) -> Column[str] | Column[int]:
@@ -31,7 +37,7 @@ usage_kind = Table(
 usage_line = Table(
     "usage_line",
     ledger_metadata,
-    *[_column(name) for name in LINE_FIELDS],
+    *[_line_column(name) for name in LINE_FIELDS],
     Column("kind_id", BigInteger, nullable=False),
     Column("transfer_id", String, nullable=False),
     Index("ix_usage_line_at_ms", "at_ms"),

@@ -114,6 +114,12 @@ EVENT_FIELDS: tuple[str, ...] = UsageEvent.__struct_fields__
 LINE_FIELDS: tuple[str, ...] = EVENT_FIELDS[: EVENT_FIELDS.index("org_id")]
 """What is each request's own; the request id comes first, all others are integers."""
 
+SELDOM_FIELDS = frozenset({
+    "cache_write_tokens", "cache_write_long_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens",
+    "image_input_tokens", "image_output_tokens", "undelivered_tokens", "overage_tokens", "overage_nano",
+})  # fmt: skip
+"""Of them, what is 0 for most requests: then it need not be written."""
+
 KIND_FIELDS: tuple[str, ...] = EVENT_FIELDS[len(LINE_FIELDS) :]
 """What many requests have in common: kept once for all of them."""
 

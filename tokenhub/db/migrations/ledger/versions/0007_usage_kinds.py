@@ -19,6 +19,10 @@ _LINE = (
     "image_output_tokens", "created_tokens", "undelivered_tokens", "amount_nano", "latency_ms", "ttft_ms",
     "overage_tokens", "overage_nano",
 )  # fmt: skip
+_SELDOM = (
+    "cache_write_tokens", "cache_write_long_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens",
+    "image_input_tokens", "image_output_tokens", "undelivered_tokens", "overage_tokens", "overage_nano",
+)  # fmt: skip
 _NUMBERS = ("status", "stream")
 _NULLABLE = ("team_id", "project_id", "user_id")
 
@@ -38,7 +42,10 @@ def upgrade() -> None:
     op.create_table(
         "usage_line",
         sa.Column("request_id", sa.String, primary_key=True),
-        *[sa.Column(name, sa.BigInteger, nullable=False) for name in _LINE[1:]],
+        *[
+            sa.Column(name, sa.BigInteger, nullable=False, server_default="0" if name in _SELDOM else None)
+            for name in _LINE[1:]
+        ],
         sa.Column("kind_id", sa.BigInteger, nullable=False),
         sa.Column("transfer_id", sa.String, nullable=False),
         sqlite_with_rowid=False,
