@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from tests.clearing.conftest import Books, an_event, hold, settled, tokens, until
 from tokenhub.budgets.store import remove_limit, set_limit
 from tokenhub.budgets.types import Window
-from tokenhub.db.engine import Kept
+from tokenhub.db.kept import Kept
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import LimitReached, PaymentRequired, Unavailable
 from tokenhub.kernel.ids import new_id

@@ -79,11 +79,17 @@ class Cursor:
         return words
 
     def _fail(self, words: str, error: Exception) -> NoReturn:
-        dialect = self._connection.dialect
-        base = cast(type[Exception], cast(Any, dialect.dbapi).Error)
+        connection = self._connection
+        dialect = connection.dialect
+        base = cast(type[Exception], dialect.loaded_dbapi.Error)
         if not isinstance(error, base):
             raise error
-        raise DBAPIError.instance(words, None, error, base, dialect=dialect) from error
+        lost = dialect.is_disconnect(cast(Any, error), connection.connection, None)
+        if lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            words, None, error, base, connection_invalidated=lost, dialect=dialect
+        ) from error
 
 
 def placeholders(columns: int, rows: int) -> str:

@@ -6,8 +6,8 @@ One request or job is one transaction, opened and committed here, at the edge; s
 """
 
 import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -18,11 +18,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from tokenhub.config import Settings
 from tokenhub.db import changes as row_changes
 from tokenhub.db.changes import Changes
-from tokenhub.db.driver import Cursor, Sql, sql
+from tokenhub.db.kept import Kept
 
 Name = Literal["hub", "ledger"]
 BUSY_TIMEOUT_MS = 10_000
-_DATA_VERSION = sql("PRAGMA data_version")
 
 
 class Database:
@@ -63,7 +62,7 @@ class Database:
         with self._engines[name].connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
-    def keep(self, name: Name) -> "Kept":
+    def keep(self, name: Name) -> Kept:
         """A connection for a thread that works on this database all the time."""
         return Kept(self._engines[name])
 
@@ -71,61 +70,6 @@ class Database:
         """Close every pooled connection."""
         for engine in self._engines.values():
             engine.dispose()
-
-
-class Kept:
-    """One connection that is kept between transactions, and with it what the database remembers for it: a transaction
-    costs a third of one on a pooled connection. Opened when it is needed; given up after an error. Not thread-safe.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._connection: Connection | None = None
-        self._version = -1
-
-    @contextmanager
-    def write(self) -> Generator[Connection, None, None]:
-        """As `Database.write`."""
-        connection = self._opened()
-        try:
-            with connection.begin():
-                yield connection
-        except BaseException:
-            self.close()
-            raise
-
-    def look(self, statement: Sql, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The rows that one statement finds, in a transaction of its own."""
-        connection = self._opened()
-        try:
-            found = Cursor(connection).all(statement, values)
-            connection.connection.rollback()
-        except BaseException:
-            self.close()
-            raise
-        return found
-
-    def changed(self) -> bool:
-        """True unless it is known that no other connection has changed anything since this was asked last."""
-        if self._engine.dialect.name != "sqlite":
-            return True
-        [(version,)] = self.look(_DATA_VERSION, ())
-        before, self._version = self._version, version
-        return version != before
-
-    def close(self) -> None:
-        """Give the connection up."""
-        connection, self._connection = self._connection, None
-        self._version = -1
-        if connection is not None:
-            with suppress(Exception):
-                connection.invalidate()
-            connection.close()
-
-    def _opened(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return self._connection
 
 
 def _make_engine(settings: Settings, name: Name, cache_kib: int) -> Engine:
@@ -152,7 +96,6 @@ def _sqlite_engine(settings: Settings, name: Name, cache_kib: int) -> Engine:
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
         pool_size=8,
         max_overflow=16,
-        pool_use_lifo=True,  # the one used last has its pages and statements in memory
     )
     synchronous = "FULL" if settings.durability == "full" else "NORMAL"
 

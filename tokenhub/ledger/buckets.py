@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from sqlalchemy.engine import Row
 
 from tokenhub.db.driver import Cursor, Sql, sql
-from tokenhub.db.engine import Kept
+from tokenhub.db.kept import Kept
 from tokenhub.ledger.tables import bucket, lease, recall, subwindow
 from tokenhub.ledger.types import BucketSpec
 
