@@ -1,6 +1,7 @@
 """A usage event becomes a line of its own and a kind that it shares; `usage_event` is the view of both."""
 
 import hashlib
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -72,7 +73,7 @@ def _move(connection: sa.Connection, kinds: list[tuple[str | int | None, ...]]) 
     insert = sa.text(
         f"INSERT INTO usage_kind ({', '.join(names)}) VALUES ({', '.join(f':{n}' for n in names)})"
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         dict(
             zip(
                 names,
