@@ -3,7 +3,8 @@
     python bench/clearing.py [--url postgresql://…] [--requests 100000]
 
 Prints microseconds of CPU per request: `authorize + capture` as the event loop's thread sees it (journal line
-written), and the CPU of the settle thread.
+written), and the CPU of the settle thread; the latter also at 100 requests a second, and in an idle second with leases
+held.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from tokenhub.budgets.store import create_limit
 from tokenhub.budgets.types import Limit, Window
+from tokenhub.clearing.cells import Path as ClerkPath
 from tokenhub.clearing.clerk import Clerk
 from tokenhub.clearing.verify import verify
 from tokenhub.config import Settings
@@ -66,6 +68,22 @@ def settle_thread_s() -> float:
     return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
 
+async def quiet(clerk: Clerk, path: ClerkPath, need: Need) -> tuple[float, float]:
+    """CPU of the settle thread: seconds per request at 100 a second, then per idle second."""
+    seconds, settling = 3, settle_thread_s()
+    for number in range(seconds * 100):
+        item = event(10**9 + number)
+        hold = clerk.try_authorize(path, need, item.request_id, item.at_ms)
+        if hold is not None:
+            clerk.capture(hold, item)
+        await asyncio.sleep(0.01)
+    while clerk.stats().backlog:
+        await asyncio.sleep(0.01)
+    between = settle_thread_s()
+    await asyncio.sleep(2)
+    return (between - settling) / (seconds * 100), (settle_thread_s() - between) / 2
+
+
 async def main(url: str, requests: int) -> None:
     """Run and print."""
     with tempfile.TemporaryDirectory() as home:
@@ -104,6 +122,9 @@ async def main(url: str, requests: int) -> None:
         print(f"{database.dialect}: {requests} requests, {requests / wall:,.0f}/s, slow path {slow}")
         print(f"  authorize + capture   {loop_ns / requests / 1000:6.2f} us CPU a request")
         print(f"  settle thread         {settling / requests * 1e6:6.2f} us CPU a request")
+        slow_s, idle_s = await quiet(clerk, path, need)
+        print(f"  at 100 a second       {slow_s * 1e6:6.2f} us CPU a request, settle thread")
+        print(f"  idle                  {idle_s * 1e3:6.2f} ms CPU a second, settle thread")
         await clerk.close()
         with database.read("ledger") as connection:
             findings = verify(connection)

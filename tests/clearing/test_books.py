@@ -13,11 +13,12 @@ from tokenhub.clearing.corrections import correct
 from tokenhub.clearing.reconcile import QUIET_MS, ResidualSweep, post_residual, reconcile
 from tokenhub.clearing.statements import statement, statement_line
 from tokenhub.clearing.verify import verify
+from tokenhub.db.migrate import migrate
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import Conflict, InvalidRequest, NotFound
 from tokenhub.ledger.store import balance, balances
-from tokenhub.metering.store import record_engine_count
+from tokenhub.metering.store import events_by_transfer, record_engine_count
 from tokenhub.metering.summary import UsageScope, summarize
 
 WHO = Principal("key_1", "org_1", None, None, "user_1", None, frozenset({"*"}), None, None, "", None)
@@ -145,8 +146,8 @@ async def test_residuals_are_booked_once_a_boot_is_quiet(books: Books) -> None:
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        ("UPDATE usage_event SET output_tokens = output_tokens + 1 WHERE output_tokens = 30", "usage event"),
-        ("DELETE FROM usage_event WHERE output_tokens = 30", "usage event"),
+        ("UPDATE usage_line SET output_tokens = output_tokens + 1 WHERE output_tokens = 30", "usage event"),
+        ("DELETE FROM usage_line WHERE output_tokens = 30", "usage event"),
         ("UPDATE entry SET amount = amount + 1 WHERE account_id LIKE 'created/%'", "hash"),
         ("UPDATE transfer SET memo = 'x' WHERE seq = 1", "hash"),
         ("DELETE FROM transfer WHERE seq = 1", "no such transfer"),
@@ -183,3 +184,29 @@ async def test_trial_balance_is_zero(books: Books) -> None:
             unit = name.split("/")[1]
             sums[unit] = sums.get(unit, 0) + amount
     assert sums == {"TOK": 0, "USD": 0}
+
+
+async def test_usage_of_an_older_version_moves_as_it_is(books: Books) -> None:
+    await three_requests(books)
+    with books.database.read("ledger") as connection:
+        before = list(events_by_transfer(connection))
+        kinds = connection.execute(text("SELECT count(*) FROM usage_kind")).scalar_one()
+    with books.database.write("ledger") as connection:
+        for words in (
+            "CREATE TABLE before AS SELECT * FROM usage_event",
+            "DROP VIEW usage_event",
+            "DROP TABLE usage_line",
+            "DROP TABLE usage_kind",
+            "ALTER TABLE before RENAME TO usage_event",
+            "CREATE INDEX ix_usage_event_at_ms ON usage_event (at_ms)",
+            "UPDATE alembic_version SET version_num = '0006'",
+        ):
+            connection.execute(text(words))
+    [moved] = migrate(books.database, books.settings)
+    assert moved.startswith("ledger: 0006 -> ")
+    with books.database.read("ledger") as connection:
+        assert list(events_by_transfer(connection)) == before
+        assert connection.execute(text("SELECT count(*) FROM usage_kind")).scalar_one() == kinds
+    books.check()
+    await three_requests(books)
+    books.check()

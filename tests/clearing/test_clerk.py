@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from tests.clearing.conftest import Books, an_event, hold, settled, tokens, until
 from tokenhub.budgets.store import remove_limit, set_limit
 from tokenhub.budgets.types import Window
+from tokenhub.db.kept import Kept
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import LimitReached, PaymentRequired, Unavailable
 from tokenhub.kernel.ids import new_id
@@ -377,11 +378,11 @@ async def test_database_down_refuses_new_work_and_loses_nothing(
     path = clerk.path([limit])
     held = await hold(clerk, path, 100)
 
-    def down(name: str) -> None:
+    def down(kept: Kept) -> None:
         raise OperationalError("SELECT 1", {}, Exception("the database is down"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(books.database, "write", down)
+        broken.setattr(Kept, "write", down)
         clerk.capture(held, an_event(held.request_id, 60))
         with pytest.raises(Unavailable, match="database"):
             await hold(clerk, path, 900)
@@ -398,11 +399,11 @@ async def test_a_full_backlog_refuses(books: Books, monkeypatch: pytest.MonkeyPa
     clerk = await books.clerk()
     path = clerk.path([])
 
-    def down(name: str) -> None:
+    def down(kept: Kept) -> None:
         raise OperationalError("SELECT 1", {}, Exception("the database is down"))
 
     with monkeypatch.context() as broken:
-        broken.setattr(books.database, "write", down)
+        broken.setattr(Kept, "write", down)
         for number in range(5):
             held = clerk.try_authorize(path, tokens(1), f"req_{number}", now_ms())
             assert held is not None

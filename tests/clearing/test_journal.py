@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.clearing.conftest import an_event
@@ -45,6 +46,18 @@ def test_a_failed_write_does_not_spoil_the_next_line(tmp_path: Path, monkeypatch
     journal.capture([an_event("req_2", 6)])
     assert [event.request_id for event in replay(tmp_path, "owner_1").events] == ["req_2"]
     journal.close(delete=False)
+
+
+def test_a_journal_of_an_older_version_is_read(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "owner_1", fsync=False)
+    event = an_event("req_old", 7, app="a", stream=1)
+    journal.append(b'["c",' + msgspec.json.encode(msgspec.structs.asdict(event)) + b"]\n")
+    journal.append(b'["d",{"request_id":"req_odd"}]\n')
+    journal.capture([an_event("req_new", 5)])
+    found = replay(tmp_path, "owner_1")
+    assert [each.request_id for each in found.events] == ["req_old", "req_new"] and found.bad_lines == 1
+    assert found.events[0] == event
+    journal.close(delete=True)
 
 
 def test_rotation_carries_open_drafts_over(tmp_path: Path) -> None:

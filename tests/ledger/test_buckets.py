@@ -130,9 +130,11 @@ def test_a_lowered_cap_keeps_what_is_promised(ready: Database) -> None:
 def test_recalls_reach_the_others(ready: Database) -> None:
     with ready.write("ledger") as connection:
         buckets.request_recall(connection, "o1", ["b"], now_ms=100)
-        assert buckets.recalled(connection, "o2", since_ms=50) == ["b"]
-        assert buckets.recalled(connection, "o1", since_ms=50) == []
-        assert buckets.recalled(connection, "o2", since_ms=150) == []
+    kept = ready.keep("ledger")
+    assert buckets.recalled(kept, "o2", since_ms=50) == ["b"]
+    assert buckets.recalled(kept, "o1", since_ms=50) == []
+    assert buckets.recalled(kept, "o2", since_ms=150) == []
+    kept.close()
 
 
 def test_short_windows_are_pruned(ready: Database) -> None:

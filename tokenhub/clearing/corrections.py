@@ -9,6 +9,7 @@ from tokenhub.kernel.errors import Conflict, NotFound
 from tokenhub.ledger import buckets
 from tokenhub.ledger.transfers import Entry, Transfer, post
 from tokenhub.ledger.types import Unit
+from tokenhub.metering.groups import groups_of
 from tokenhub.metering.store import get_event
 
 
@@ -33,7 +34,7 @@ def correct(connection: Connection, request_id: str, *, reason: str, actor: str,
         Transfer(
             kind="correct",
             idempotency_key=f"correct:{request_id}",
-            entries=[Entry(item.account, -item.amount) for item in entries_of([event])],
+            entries=[Entry(item.account, -item.amount) for item in entries_of(groups_of([event]))],
             request_id=request_id,
             reverses=transfer_id,
             actor=actor,

@@ -9,20 +9,20 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from tokenhub.ledger.transfers import TOKENS, Account, Entry
-from tokenhub.metering.types import UsageEvent
+from tokenhub.metering.groups import Group
 
 
-def entries_of(events: Iterable[UsageEvent]) -> list[Entry]:
-    """The entries of one transfer that settles these events: one a kind, organisation and model, none zero."""
+def entries_of(groups: Iterable[Group]) -> list[Entry]:
+    """The entries of one transfer that settles these requests: one a kind, organisation and model, none zero."""
     sums: dict[Account, int] = defaultdict(int)
     totals: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
-    for event in events:
-        total = totals[event.org_id, event.model, event.currency]
-        total[0] += event.total_tokens
-        total[1] += event.undelivered_tokens
-        total[2] += event.overage_tokens
-        total[3] += event.amount_nano
-        total[4] += event.overage_nano
+    for group in groups:
+        total = totals[group.org_id, group.model, group.currency]
+        total[0] += group.tokens
+        total[1] += group.undelivered
+        total[2] += group.overage_tokens
+        total[3] += group.amount_nano
+        total[4] += group.overage_nano
     for (org_id, model, currency), (tokens, undelivered, overage, amount, overage_nano) in totals.items():
         holder = f"{org_id}/{model}"
         sums[Account("created", TOKENS, holder)] -= tokens + undelivered

@@ -1,7 +1,7 @@
 """The journal of one gateway boot: what was used is written here before the bytes leave the process.
 
 Files `<owner>.<n>.jsonl`; each line is `["c", event]` (captured), `["d", draft]` (a checkpoint) or
-`["v", request_id]` (void). `<owner>.lock` is flocked for the life of the process: a journal whose lock is free
+`["v", request_id]` (void); events are arrays, or objects if an older version wrote them. `<owner>.lock` is flocked for the life of the process: a journal whose lock is free
 belongs to a dead one. A line without its newline was never acknowledged and is ignored.
 """
 
@@ -14,14 +14,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import astuple, fields
 
 from tokenhub.kernel.errors import Unavailable
-from tokenhub.metering.types import UsageEvent
+from tokenhub.metering.types import EVENT_FIELDS, UsageEvent
 
 ROTATE_BYTES = 32 * 2**20
 _PROBE_S = 0.25
 _encode = msgspec.json.Encoder().encode
-_decode_event = msgspec.json.Decoder(UsageEvent).decode
+_decode_array = msgspec.json.Decoder(UsageEvent).decode
+_decode_object = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "EventObject",
+        [
+            (field.name, field.type) if field.required else (field.name, field.type, field.default)
+            for field in fields(UsageEvent)
+        ],
+        kw_only=True,
+    )
+).decode
 _decode_line = msgspec.json.Decoder(tuple[str, msgspec.Raw]).decode
 
 
@@ -143,6 +154,13 @@ def _written(event: UsageEvent) -> bytes:
         event.clean()
         text = _encode(event)
     return text
+
+
+def _decode_event(raw: msgspec.Raw) -> UsageEvent:
+    if bytes(raw)[:1] == b"{":
+        values = zip(EVENT_FIELDS, astuple(_decode_object(raw)), strict=True)
+        return UsageEvent(**dict(values))
+    return _decode_array(raw)
 
 
 def draft_of(line: bytes) -> UsageEvent:

@@ -54,6 +54,7 @@ def _recover(database: Database, folder: Path, owner_id: str, report: RecoveryRe
     for start in range(0, len(found.events), _BATCH):
         events = found.events[start : start + _BATCH]
         with database.write("ledger") as connection:
+            owners.lock(connection, owner_id)  # a settlement whose commit its process did not live to see
             known = known_requests(connection, {event.request_id for event in events})
             paths = load_paths(connection, {event.path_id for event in events})
             settle(connection, owner_id, events, paths=paths, returns={}, now_ms=now_ms(), again=True)
@@ -88,6 +89,7 @@ def _release_without_journal(
 
 def _close(database: Database, owner_id: str) -> int:
     with database.write("ledger") as connection:
+        owners.lock(connection, owner_id)
         leases = buckets.release_owner(connection, owner_id)
         owners.close_owner(connection, owner_id, now_ms=now_ms())
     return leases

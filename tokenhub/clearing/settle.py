@@ -7,12 +7,14 @@ from sqlalchemy import Connection, select, text
 
 from tokenhub.clearing.entries import entries_of
 from tokenhub.clearing.tables import charge_path
+from tokenhub.db.driver import Cursor
 from tokenhub.kernel.ids import new_id
 from tokenhub.ledger import buckets, transfers
 from tokenhub.ledger.buckets import BucketState, Charge
 from tokenhub.ledger.types import BucketSpec, Unit
 from tokenhub.metering import store as metering
-from tokenhub.metering.types import UsageEvent
+from tokenhub.metering.groups import Group, digest, groups_of
+from tokenhub.metering.types import Kind, UsageEvent
 
 PathBucket = tuple[str, int, int]
 """(bucket id, unit, length of a sub-window in ms or 0)."""
@@ -47,26 +49,34 @@ def settle(
     returns: Mapping[str, int],
     now_ms: int,
     again: bool,
+    kind_ids: dict[Kind, int] | None = None,
 ) -> list[BucketState]:
     """Post a batch of events and give back `returns` (bucket id -> amount); returns the buckets after it.
 
     `again` says that some of the events may be in the books already (a retry, a recovery): those are left out.
-    Lock order: buckets by id, accounts by id, the chain head.
+    kind_ids: what the caller knows of kinds in the books; it learns new ones, to be forgotten if this is not committed.
+    Lock order: buckets by id, kinds by hash, accounts by id, the chain head.
     """
     if again:
         known = metering.known_requests(connection, {event.request_id for event in events})
         events = list({event.request_id: event for event in events if event.request_id not in known}.values())
-    states = buckets.charge(connection, owner_id, charges_of(events, paths, returns), now_ms=now_ms)
-    if events:
+    groups = groups_of(events)
+    states = buckets.charge(connection, owner_id, charges_of(groups, paths, returns), now_ms=now_ms)
+    if groups:
         transfer_id = new_id("xfer")
-        metering.insert_events(connection, events, transfer_id=transfer_id)
+        metering.insert_groups(
+            Cursor(connection),
+            groups,
+            transfer_id=transfer_id,
+            kind_ids={} if kind_ids is None else kind_ids,
+        )
         transfers.post(
             connection,
             transfers.Transfer(
                 kind="settle",
                 idempotency_key=transfer_id,
-                entries=entries_of(events),
-                events_sha256=metering.digest(events),
+                entries=entries_of(groups),
+                events_sha256=digest(groups),
             ),
             now_ms=now_ms,
             transfer_id=transfer_id,
@@ -75,31 +85,23 @@ def settle(
 
 
 def charges_of(
-    events: Sequence[UsageEvent], paths: Mapping[str, Sequence[PathBucket]], returns: Mapping[str, int]
+    groups: Sequence[Group], paths: Mapping[str, Sequence[PathBucket]], returns: Mapping[str, int]
 ) -> dict[str, Charge]:
-    """Sum what the events charge to each bucket."""
-    totals: dict[tuple[str, int], list[int]] = {}
-    for event in events:
-        key = (event.path_id, event.at_ms)
-        total = totals.get(key)
-        if total is None:
-            totals[key] = [event.total_tokens, 1, event.amount_nano, 0]
-        else:
-            total[0] += event.total_tokens
-            total[1] += 1
-            total[2] += event.amount_nano
+    """Sum what the requests charge to each bucket."""
     charges: dict[str, Charge] = {
         bucket_id: Charge(returned=amount) for bucket_id, amount in returns.items() if amount
     }
-    for (path_id, at_ms), total in totals.items():
-        for bucket_id, unit, step_ms in paths[path_id]:
+    for group in groups:
+        totals = (*group.totals(), 0)
+        for bucket_id, unit, step_ms in paths[group.path_id]:
             charge = charges.get(bucket_id)
             if charge is None:
                 charge = charges[bucket_id] = Charge()
-            charge.used += total[unit]
+            charge.used += totals[unit]
             if step_ms:
-                step = charge.steps.setdefault(at_ms // step_ms * step_ms, [0, 0])
-                step[0] += total[unit]
+                for start, part in group.totals_by_step(step_ms).items():
+                    step = charge.steps.setdefault(start, [0, 0])
+                    step[0] += (*part, 0)[unit]
     return charges
 
 

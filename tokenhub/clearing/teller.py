@@ -26,15 +26,18 @@ from tokenhub.kernel.clock import now_ms
 from tokenhub.ledger import buckets, owners
 from tokenhub.ledger.buckets import BucketState, Grant, Order
 from tokenhub.ledger.types import BucketSpec
-from tokenhub.metering.types import UsageEvent
+from tokenhub.metering.types import Kind, UsageEvent
 
 BATCH_S = 0.04
 """How long captured requests are gathered before they are settled."""
-BUSY_BATCH_S = 0.2
+BUSY_BATCH_S = 0.4
 BUSY_PER_S = 60
 """The same while at least this many come in a second: a batch costs about a millisecond whatever its size."""
 BATCH_EVENTS = 2000
+KINDS_MAX = 20_000
 RECALL_POLL_S = 0.075
+QUIET_POLL_S = 0.25
+"""The same once nobody else has changed anything since the last look."""
 IDLE_WAIT_S = 1.0
 RETRY_S = 0.25
 _log = structlog.get_logger()
@@ -76,7 +79,7 @@ class Teller:
         on_states: Callable[[list[BucketState]], None],
         on_recall: Callable[[list[str]], None],
     ) -> None:
-        self._database = database
+        self._books = database.keep("ledger")
         self._owner_id = owner_id
         self._loop = loop
         self._on_states = on_states
@@ -85,6 +88,7 @@ class Teller:
         self.returns: deque[tuple[str, int]] = deque()
         self._asks: deque[Ask] = deque()
         self._paths: dict[str, list[PathBucket]] = {"": []}
+        self._kind_ids: dict[Kind, int] = {}
         self._batch: list[UsageEvent] = []
         self._batch_returns: dict[str, int] = {}
         self._again = False
@@ -95,6 +99,7 @@ class Teller:
         self._owners = 1
         self._counted_at = 0.0
         self._polled_at = 0.0
+        self._poll_s = RECALL_POLL_S
         self._wake = threading.Event()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="clearing", daemon=True)
@@ -147,6 +152,12 @@ class Teller:
     # ---- the thread ----
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._books.close()
+
+    def _work(self) -> None:
         gave_up_at = float("inf")
         while True:
             if not self._stop:
@@ -174,7 +185,7 @@ class Teller:
             return
         self.sleeping = True
         if not self._has_work() and not self._asks:
-            self._wake.wait(RECALL_POLL_S if self.polls_recalls else IDLE_WAIT_S)
+            self._wake.wait(self._poll_s if self.polls_recalls else IDLE_WAIT_S)
         self.sleeping = False
         if self._has_work() and not self._asks:
             self._wake.clear()
@@ -197,7 +208,7 @@ class Teller:
 
     def _open(self, opening: Opening) -> None:
         at_ms = now_ms()
-        with self._database.write("ledger") as connection:
+        with self._books.write() as connection:
             caps = current_caps(connection, [limit.id for limit in opening.limits])
             anchored = [limit for limit in opening.limits if limit.window.kind == "anchored"]
             starts = anchor_windows(connection, anchored, now_ms=at_ms)
@@ -214,7 +225,7 @@ class Teller:
 
     def _grant(self, ask: Ask) -> None:
         at_ms = now_ms()
-        with self._database.write("ledger") as connection:
+        with self._books.write() as connection:
             if time.monotonic() - self._counted_at > 1:
                 self._owners = max(1, owners.count_open(connection))
                 self._counted_at = time.monotonic()
@@ -248,14 +259,16 @@ class Teller:
             self._settle_batch()
 
     def _settle_batch(self) -> None:
-        while self.captured and len(self._batch) < BATCH_EVENTS:
-            self._batch.append(self.captured.popleft())
+        take = self.captured.popleft
+        self._batch += [take() for _ in range(min(len(self.captured), BATCH_EVENTS - len(self._batch)))]
         while self.returns:
             bucket_id, amount = self.returns.popleft()
             self._batch_returns[bucket_id] = self._batch_returns.get(bucket_id, 0) + amount
         again, self._again = self._again, True
+        if again or len(self._kind_ids) > KINDS_MAX:
+            self._kind_ids.clear()  # what a failed settlement learnt is not in the books
         states: list[BucketState] = []
-        with self._database.write("ledger") as connection:
+        with self._books.write() as connection:
             if owners.stamp_batch(connection, self._owner_id, self._serial):
                 states = settle(
                     connection,
@@ -265,6 +278,7 @@ class Teller:
                     returns=self._batch_returns,
                     now_ms=now_ms(),
                     again=again,
+                    kind_ids=self._kind_ids,
                 )
         self._serial += 1
         since, self._settled_at = self._settled_at, time.monotonic()
@@ -285,12 +299,16 @@ class Teller:
         self._retry_at = time.monotonic() + RETRY_S
 
     def _poll_recalls(self) -> None:
-        if not self.polls_recalls or time.monotonic() - self._polled_at < RECALL_POLL_S:
+        at_s = time.monotonic()
+        if not self.polls_recalls or at_s - self._polled_at < self._poll_s:
             return
-        self._polled_at = time.monotonic()
+        self._polled_at = at_s
         try:
-            with self._database.read("ledger") as connection:
-                wanted = buckets.recalled(connection, self._owner_id, since_ms=now_ms() - 300)
+            if not self._books.changed():
+                self._poll_s = QUIET_POLL_S
+                return
+            self._poll_s = RECALL_POLL_S
+            wanted = buckets.recalled(self._books, self._owner_id, since_ms=now_ms() - 300)
         except SQLAlchemyError as error:
             _log.warning("recall_poll_failed", error=str(error))
             return

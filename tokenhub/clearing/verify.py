@@ -13,6 +13,7 @@ from tokenhub.ledger.store import RollingBucket, bucket_totals, settled_transfer
 from tokenhub.ledger.types import Unit
 from tokenhub.ledger.verify import check_accounts, check_chain, check_leases
 from tokenhub.metering import store as metering
+from tokenhub.metering.groups import groups_of
 from tokenhub.metering.summary import path_sums
 
 
@@ -34,9 +35,9 @@ def _check_events(connection: Connection) -> Iterator[str]:
     for transfer_id, group in groupby(rows, key=lambda row: row[1]):
         events = [event for event, _ in group]
         digest, lines = expected.pop(transfer_id, ("", []))
-        if metering.digest(events) != digest:
+        if not metering.has_digest(events, digest):
             yield f"transfer {transfer_id}: a usage event it settled was changed, added or removed"
-        made = [(item.account.id, item.account.unit, item.amount) for item in entries_of(events)]
+        made = [(item.account.id, item.account.unit, item.amount) for item in entries_of(groups_of(events))]
         if made != lines:
             yield f"transfer {transfer_id}: its entries are not those of its usage events"
     for transfer_id in expected:

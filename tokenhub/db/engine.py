@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from tokenhub.config import Settings
 from tokenhub.db import changes as row_changes
 from tokenhub.db.changes import Changes
+from tokenhub.db.kept import Kept
 
 Name = Literal["hub", "ledger"]
 BUSY_TIMEOUT_MS = 10_000
@@ -60,6 +61,10 @@ class Database:
             options["isolation_level"] = "REPEATABLE READ"
         with self._engines[name].connect().execution_options(**options) as connection, connection.begin():
             yield connection
+
+    def keep(self, name: Name) -> Kept:
+        """A connection for a thread that works on this database all the time."""
+        return Kept(self._engines[name])
 
     def close(self) -> None:
         """Close every pooled connection."""

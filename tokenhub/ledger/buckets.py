@@ -7,10 +7,14 @@ order, always before accounts and the chain head, so that transactions never dea
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from sqlalchemy.engine import Row
 
+from tokenhub.db.driver import Cursor, Sql, sql
+from tokenhub.db.kept import Kept
 from tokenhub.ledger.tables import bucket, lease, recall, subwindow
 from tokenhub.ledger.types import BucketSpec
 
@@ -31,14 +35,18 @@ _NEW_LEASE = text(
 _ADD_LEASE = text(
     "UPDATE lease SET amount = amount + :amount WHERE owner_id = :owner_id AND bucket_id = :bucket_id"
 )
-_TAKE_LEASE = text(
-    "UPDATE lease SET amount = amount - :amount WHERE owner_id = :owner_id AND bucket_id = :bucket_id"
+_TAKE_LEASE = sql("UPDATE lease SET amount = amount - ? WHERE owner_id = ? AND bucket_id = ?")
+_CHARGED = (
+    "SELECT b.id, b.window_end_ms, b.window_start_ms, b.step_ms, b.cap, b.hard, b.used, b.held, b.overage, l.amount"
+    " FROM bucket AS b LEFT JOIN lease AS l ON l.owner_id = {q} AND l.bucket_id = b.id WHERE b.id {ids} ORDER BY b.id"
 )
-_CHARGE = text(
-    "UPDATE bucket SET used = used + :used, held = held - :held, overage = overage + :overage WHERE id = :bucket_id"
+_CHARGED_NOW = Sql(
+    _CHARGED.format(q="?", ids="IN (SELECT value FROM json_each(?))"),
+    _CHARGED.format(q="%s", ids="= ANY(%s::text[])") + " FOR UPDATE OF b",
 )
-_ADD_SUBWINDOW = text(
-    "INSERT INTO subwindow (bucket_id, start_ms, used, overage) VALUES (:bucket_id, :start_ms, :used, :overage)"
+_CHARGE = sql("UPDATE bucket SET used = used + ?, held = held - ?, overage = overage + ? WHERE id = ?")
+_ADD_SUBWINDOW = sql(
+    "INSERT INTO subwindow (bucket_id, start_ms, used, overage) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (bucket_id, start_ms) DO UPDATE"
     " SET used = subwindow.used + excluded.used, overage = subwindow.overage + excluded.overage"
 )
@@ -52,6 +60,7 @@ _RECALL = text(
 )
 
 
+_RECALLED = sql("SELECT bucket_id FROM recall WHERE at_ms >= ? AND owner_id <> ?")
 _LOCK = (
     select(bucket)
     .where(bucket.c.id.in_(bindparam("ids", expanding=True)))
@@ -60,9 +69,6 @@ _LOCK = (
 )
 _WAITING_ELSEWHERE = select(func.sum(lease.c.waiting)).where(
     lease.c.bucket_id == bindparam("bucket_id"), lease.c.owner_id != bindparam("owner_id")
-)
-_LEASED = select(lease.c.bucket_id, lease.c.amount).where(
-    lease.c.owner_id == bindparam("owner_id"), lease.c.bucket_id.in_(bindparam("ids", expanding=True))
 )
 
 
@@ -129,6 +135,25 @@ class Charge:
     """Leased and not used: goes back."""
     steps: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     """Rolling windows: start of the sub-window -> [used, overage]."""
+
+
+class _Charged(NamedTuple):
+    """What settlement needs of a bucket, and the owner's lease on it."""
+
+    id: str
+    window_end_ms: int
+    window_start_ms: int
+    step_ms: int
+    cap: int
+    hard: int
+    used: int
+    held: int
+    overage: int
+    leased: int | None
+
+
+_Step = tuple[str, int, int, int]
+"""(bucket id, start of the sub-window, used, overage)."""
 
 
 def ensure_buckets(connection: Connection, specs: Iterable[BucketSpec]) -> None:
@@ -208,22 +233,28 @@ def charge(
     """
     if not charges:
         return []
-    leased = _leased(connection, owner_id, charges)
+    cursor, ids = Cursor(connection), sorted(charges)
     states: list[BucketState] = []
-    moves: list[dict[str, str | int]] = []
-    steps: list[dict[str, str | int]] = []
-    for row in lock(connection, charges):
-        item = charges[row.id]
-        if row.hard or leased.get(row.id):
-            missing = max(0, item.used - leased.get(row.id, 0))
-            held = min(leased.get(row.id, 0), item.used - missing + item.returned)
+    moves: list[tuple[int, int, int, str]] = []
+    taken: list[tuple[int, str, str]] = []
+    steps: list[_Step] = []
+    for values in cursor.all(
+        _CHARGED_NOW, (owner_id, ids if cursor.on_postgres else msgspec.json.encode(ids).decode())
+    ):
+        row = _Charged(*values)
+        item, leased = charges[row.id], row.leased or 0
+        if row.hard or leased:
+            missing = max(0, item.used - leased)
+            held = min(leased, item.used - missing + item.returned)
         else:
             missing, held = 0, 0
         used, overage = item.used - missing, item.overage + missing
         _shift_steps(item, missing)
         if row.step_ms:
             used, overage = _book_steps(row, item, steps)
-        moves.append({"bucket_id": row.id, "used": used, "held": held, "overage": overage})
+        moves.append((used, held, overage, row.id))
+        if held:
+            taken.append((held, owner_id, row.id))
         states.append(
             BucketState(
                 bucket_id=row.id,
@@ -231,21 +262,13 @@ def charge(
                 used=row.used + used,
                 held=row.held - held,
                 overage=row.overage + overage,
-                resets_at_ms=_resets_at(row, now_ms),
+                resets_at_ms=now_ms + row.step_ms if row.step_ms else row.window_end_ms,
                 missing=missing,
             )
         )
-    if moves:
-        connection.execute(_CHARGE, moves)
-        taken = [
-            {"owner_id": owner_id, "bucket_id": move["bucket_id"], "amount": move["held"]}
-            for move in moves
-            if move["held"]
-        ]
-        if taken:
-            connection.execute(_TAKE_LEASE, taken)
-    if steps:
-        connection.execute(_ADD_SUBWINDOW, steps)
+    cursor.many(_CHARGE, moves)
+    cursor.many(_TAKE_LEASE, taken)
+    cursor.many(_ADD_SUBWINDOW, steps)
     return states
 
 
@@ -266,13 +289,10 @@ def give_back(connection: Connection, bucket_ids: Mapping[str, int], *, at_ms: i
             if step is None:
                 continue
             over = min(step.overage, amount)
-            connection.execute(
-                _ADD_SUBWINDOW,
-                {"bucket_id": row.id, "start_ms": start, "used": over - amount, "overage": -over},
-            )
+            Cursor(connection).run(_ADD_SUBWINDOW, (row.id, start, over - amount, -over))
         else:
             over = min(row.overage, amount)
-        connection.execute(_CHARGE, {"bucket_id": row.id, "used": over - amount, "held": 0, "overage": -over})
+        Cursor(connection).run(_CHARGE, (over - amount, 0, -over, row.id))
 
 
 def release_owner(connection: Connection, owner_id: str) -> int:
@@ -281,12 +301,8 @@ def release_owner(connection: Connection, owner_id: str) -> int:
         row.bucket_id: row.amount
         for row in connection.execute(select(lease).where(lease.c.owner_id == owner_id))
     }
-    moves = [
-        {"bucket_id": row.id, "used": 0, "held": leased[row.id], "overage": 0}
-        for row in lock(connection, leased)
-    ]
-    if moves:
-        connection.execute(_CHARGE, moves)
+    moves = [(0, leased[row.id], 0, row.id) for row in lock(connection, leased)]
+    Cursor(connection).many(_CHARGE, moves)
     connection.execute(delete(lease).where(lease.c.owner_id == owner_id))
     return len(leased)
 
@@ -348,10 +364,9 @@ def request_recall(connection: Connection, owner_id: str, bucket_ids: Iterable[s
         connection.execute(_RECALL, rows)
 
 
-def recalled(connection: Connection, owner_id: str, *, since_ms: int) -> list[str]:
+def recalled(books: Kept, owner_id: str, *, since_ms: int) -> list[str]:
     """Buckets that other owners want back since then."""
-    query = select(recall.c.bucket_id).where(recall.c.at_ms >= since_ms, recall.c.owner_id != owner_id)
-    return list(connection.execute(query).scalars())
+    return [row[0] for row in books.look(_RECALLED, (since_ms, owner_id))]
 
 
 def lock(connection: Connection, bucket_ids: Iterable[str]) -> Sequence[Row[tuple[object, ...]]]:
@@ -384,15 +399,6 @@ def _is_quiet(connection: Connection, owner_id: str, order: Order, *, held: int,
     return moving <= 0
 
 
-def _leased(connection: Connection, owner_id: str, bucket_ids: Iterable[str]) -> dict[str, int]:
-    ids = sorted(bucket_ids)
-    found: dict[str, int] = {}
-    for start in range(0, len(ids), 500):
-        rows = connection.execute(_LEASED, {"owner_id": owner_id, "ids": ids[start : start + 500]})
-        found.update({row.bucket_id: row.amount for row in rows})
-    return found
-
-
 def _shift_steps(item: Charge, missing: int) -> None:
     """Mark `missing` of the newest sub-windows' use as overage."""
     for start in sorted(item.steps, reverse=True):
@@ -404,16 +410,14 @@ def _shift_steps(item: Charge, missing: int) -> None:
         missing -= part
 
 
-def _book_steps(
-    row: Row[tuple[object, ...]], item: Charge, steps: list[dict[str, str | int]]
-) -> tuple[int, int]:
+def _book_steps(row: _Charged, item: Charge, steps: list[_Step]) -> tuple[int, int]:
     """Rolling: only what is still inside the window counts; the rest has been used and has left already."""
     used, overage = 0, 0
     for start, (step_used, step_overage) in item.steps.items():
         if start >= row.window_start_ms:
             used += step_used
             overage += step_overage
-            steps.append({"bucket_id": row.id, "start_ms": start, "used": step_used, "overage": step_overage})
+            steps.append((row.id, start, step_used, step_overage))
     return used, overage
 
 

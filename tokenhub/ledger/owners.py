@@ -1,10 +1,12 @@
 """Owners: one boot of one process that may hold leases."""
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from tokenhub.db.driver import Cursor, sql
 from tokenhub.ledger.tables import lease, owner, recall
 
-_STAMP = text("UPDATE owner SET batch = :serial WHERE id = :owner_id AND batch < :serial")
+_LOCK = sql("SELECT id FROM owner WHERE id = ?", lock="FOR UPDATE")
+_STAMP = sql("UPDATE owner SET batch = ? WHERE id = ? AND batch < ?")
 
 
 def open_owner(
@@ -29,12 +31,17 @@ def close_owner(connection: Connection, owner_id: str, *, now_ms: int) -> None:
     )
 
 
+def lock(connection: Connection, owner_id: str) -> None:
+    """Let nobody else settle for this owner until the transaction ends."""
+    Cursor(connection).all(_LOCK, (owner_id,))
+
+
 def stamp_batch(connection: Connection, owner_id: str, serial: int) -> bool:
     """Mark settlement `serial` as part of this transaction; False if it was committed before.
 
     So a settlement whose commit was not acknowledged is tried again without being done twice.
     """
-    return connection.execute(_STAMP, {"owner_id": owner_id, "serial": serial}).rowcount == 1
+    return Cursor(connection).run(_STAMP, (serial, owner_id, serial)) == 1
 
 
 def count_open(connection: Connection) -> int:

@@ -11,24 +11,28 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection
 
+from tokenhub.db.driver import Cursor, placeholders, sql
 from tokenhub.kernel.ids import new_id
-from tokenhub.ledger.tables import chain, entry, transfer
 
 TOKENS = "TOK"
 """The unit of token entries; money entries carry the currency's code."""
 
-_POST = text(
-    "INSERT INTO account (id, kind, unit, holder, balance, opened_at_ms)"
-    " VALUES (:id, :kind, :unit, :holder, :amount, :now_ms)"
+_FIELDS = (
+    "id", "seq", "kind", "at_ms", "idempotency_key", "request_id", "reverses", "actor", "memo", "events_sha256",
+    "previous_hash",
+)  # fmt: skip
+_POST = sql(
+    "INSERT INTO account (id, kind, unit, holder, balance, opened_at_ms) VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO UPDATE SET balance = account.balance + excluded.balance"
 )
-
-_HEAD = select(chain).where(chain.c.name == "books").with_for_update()
-_MOVE_HEAD = text("UPDATE chain SET seq = :seq, hash = :hash WHERE name = 'books'")
-_TRANSFER = insert(transfer)
-_ENTRY = insert(entry)
+_HEAD = sql("SELECT seq, hash FROM chain WHERE name = 'books'", lock="FOR UPDATE")
+_MOVE_HEAD = sql("UPDATE chain SET seq = ?, hash = ? WHERE name = 'books'")
+_TRANSFER = sql(
+    f"INSERT INTO transfer ({', '.join(_FIELDS)}, hash) VALUES {placeholders(len(_FIELDS) + 1, 1)}"
+)
+_ENTRY = sql("INSERT INTO entry (transfer_id, seq, account_id, unit, amount) VALUES (?, ?, ?, ?, ?)")
 
 
 class Account(NamedTuple):
@@ -76,53 +80,33 @@ def post(connection: Connection, item: Transfer, *, now_ms: int, transfer_id: st
     assert balanced(item.entries), item
     entries = sorted(item.entries)
     posted_id = transfer_id or new_id("xfer")
-    if entries:
-        connection.execute(
-            _POST,
-            [
-                {
-                    "id": account.id,
-                    "kind": account.kind,
-                    "unit": account.unit,
-                    "holder": account.holder,
-                    "amount": amount,
-                    "now_ms": now_ms,
-                }
-                for account, amount in entries
-            ],
-        )
-    head = connection.execute(_HEAD).one()
-    fields = {
-        "id": posted_id,
-        "seq": head.seq + 1,
-        "kind": item.kind,
-        "at_ms": now_ms,
-        "idempotency_key": item.idempotency_key,
-        "request_id": item.request_id,
-        "reverses": item.reverses,
-        "actor": item.actor,
-        "memo": item.memo,
-        "events_sha256": item.events_sha256,
-        "previous_hash": head.hash,
-    }
+    cursor = Cursor(connection)
+    cursor.many(
+        _POST,
+        [
+            (account.id, account.kind, account.unit, account.holder, amount, now_ms)
+            for account, amount in entries
+        ],
+    )
+    [(last, last_hash)] = cursor.all(_HEAD)
+    values = (
+        posted_id,
+        last + 1,
+        item.kind,
+        now_ms,
+        item.idempotency_key,
+        item.request_id,
+        item.reverses,
+        item.actor,
+        item.memo,
+        item.events_sha256,
+        last_hash,
+    )
     lines = [(account.id, account.unit, amount) for account, amount in entries]
-    digest = transfer_hash(fields, lines)
-    connection.execute(_TRANSFER, {**fields, "hash": digest})
-    if lines:
-        connection.execute(
-            _ENTRY,
-            [
-                {
-                    "transfer_id": posted_id,
-                    "seq": seq,
-                    "account_id": account_id,
-                    "unit": unit,
-                    "amount": amount,
-                }
-                for seq, (account_id, unit, amount) in enumerate(lines)
-            ],
-        )
-    connection.execute(_MOVE_HEAD, {"seq": head.seq + 1, "hash": digest})
+    digest = transfer_hash(dict(zip(_FIELDS, values, strict=True)), lines)
+    cursor.run(_TRANSFER, (*values, digest))
+    cursor.many(_ENTRY, [(posted_id, seq, *line) for seq, line in enumerate(lines)])
+    cursor.run(_MOVE_HEAD, (last + 1, digest))
     return posted_id
 
 

@@ -5,8 +5,9 @@ import msgspec
 from tokenhub.kernel.usage import FIELDS, Usage
 
 
-class UsageEvent(msgspec.Struct, gc=False, kw_only=True):
-    """One request, as charged. The fields are the columns of `usage_event`, in this order.
+class UsageEvent(msgspec.Struct, gc=False, kw_only=True, array_like=True):
+    """One request, as charged. The fields are the columns of `usage_event`, in this order; as JSON it is an array of
+    them, so a new field comes last. First what is each request's own, then what it shares with others of its kind.
 
     `at_ms` is the instant of capture (it decides the sub-window of a rolling limit).
     `created_tokens` are output tokens that the engine made, never fewer than the delivered completion tokens;
@@ -16,18 +17,6 @@ class UsageEvent(msgspec.Struct, gc=False, kw_only=True):
 
     request_id: str
     at_ms: int
-    org_id: str
-    team_id: str | None = None
-    project_id: str | None = None
-    user_id: str | None = None
-    key_id: str
-    app: str = ""
-    model: str
-    deployment_id: str = ""
-    engine_boot: str = ""
-    endpoint: str = "chat.completions"
-    service_tier: str = "default"
-    price_version_id: str = ""
     input_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
@@ -41,16 +30,29 @@ class UsageEvent(msgspec.Struct, gc=False, kw_only=True):
     created_tokens: int = 0
     undelivered_tokens: int = 0
     amount_nano: int = 0
+    latency_ms: int = 0
+    ttft_ms: int = 0
+    overage_tokens: int = 0
+    overage_nano: int = 0
+
+    org_id: str
+    team_id: str | None = None
+    project_id: str | None = None
+    user_id: str | None = None
+    key_id: str
+    app: str = ""
+    model: str
+    deployment_id: str = ""
+    engine_boot: str = ""
+    endpoint: str = "chat.completions"
+    service_tier: str = "default"
+    price_version_id: str = ""
     currency: str = "USD"
     source: str = "engine"
     finish: str = "stop"
     status: int = 200
     stream: int = 0
-    latency_ms: int = 0
-    ttft_ms: int = 0
     path_id: str = ""
-    overage_tokens: int = 0
-    overage_nano: int = 0
 
     def clean(self) -> None:
         """Replace NUL characters, which PostgreSQL does not store. Words of a client or an upstream may have any."""
@@ -108,3 +110,18 @@ UsageDraft = UsageEvent
 """The same record with what is known so far; posted as it stands if the process dies."""
 
 EVENT_FIELDS: tuple[str, ...] = UsageEvent.__struct_fields__
+
+LINE_FIELDS: tuple[str, ...] = EVENT_FIELDS[: EVENT_FIELDS.index("org_id")]
+"""What is each request's own; the request id comes first, all others are integers."""
+
+SELDOM_FIELDS = frozenset({
+    "cache_write_tokens", "cache_write_long_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens",
+    "image_input_tokens", "image_output_tokens", "undelivered_tokens", "overage_tokens", "overage_nano",
+})  # fmt: skip
+"""Of them, what is 0 for most requests: then it need not be written."""
+
+KIND_FIELDS: tuple[str, ...] = EVENT_FIELDS[len(LINE_FIELDS) :]
+"""What many requests have in common: kept once for all of them."""
+
+Kind = tuple[str | int | None, ...]
+"""The values of KIND_FIELDS."""

@@ -1,0 +1,122 @@
+"""Usage events by what they have in common: the form in which a batch is settled and proved."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, cast
+
+import msgspec
+from msgspec.structs import astuple
+
+from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS, Kind, UsageEvent
+
+_ORG, _MODEL, _CURRENCY, _PATH = (
+    KIND_FIELDS.index(name) for name in ("org_id", "model", "currency", "path_id")
+)
+_NUMBERS = LINE_FIELDS[1:]
+_AT = _NUMBERS.index("at_ms")
+_TOKENS = slice(_NUMBERS.index("input_tokens"), _NUMBERS.index("image_output_tokens") + 1)
+_AMOUNT = _NUMBERS.index("amount_nano")
+_UNDELIVERED = _NUMBERS.index("undelivered_tokens")
+_OVER_TOKENS, _OVER_NANO = _NUMBERS.index("overage_tokens"), _NUMBERS.index("overage_nano")
+_WIDTH, _LINE = len(EVENT_FIELDS), len(LINE_FIELDS)
+_encode = msgspec.json.Encoder().encode
+_request_id = attrgetter("request_id")
+
+
+class Group:
+    """Requests of one kind, in order of their ids: a column for each of LINE_FIELDS, and sums."""
+
+    __slots__ = (
+        "amount_nano",
+        "columns",
+        "ids",
+        "kind",
+        "overage_nano",
+        "overage_tokens",
+        "tokens",
+        "undelivered",
+    )
+
+    def __init__(self, kind: Kind, values: list[Any]) -> None:
+        self.kind = kind
+        self.ids = cast(list[str], values[0::_WIDTH])
+        columns = [cast(list[int], values[number::_WIDTH]) for number in range(1, _LINE)]
+        self.columns: list[list[int]] = columns
+        """Of everything but the request ids."""
+        self.tokens = sum(map(sum, columns[_TOKENS]))
+        self.undelivered = sum(columns[_UNDELIVERED])
+        self.amount_nano = sum(columns[_AMOUNT])
+        self.overage_tokens = sum(columns[_OVER_TOKENS])
+        self.overage_nano = sum(columns[_OVER_NANO])
+
+    @property
+    def org_id(self) -> str:
+        """Whose."""
+        return str(self.kind[_ORG])
+
+    @property
+    def model(self) -> str:
+        """Of which model."""
+        return str(self.kind[_MODEL])
+
+    @property
+    def currency(self) -> str:
+        """In which currency the amounts are."""
+        return str(self.kind[_CURRENCY])
+
+    @property
+    def path_id(self) -> str:
+        """Which buckets they charge."""
+        return str(self.kind[_PATH])
+
+    def totals(self) -> tuple[int, int, int]:
+        """(tokens, requests, nano)."""
+        return self.tokens, len(self.ids), self.amount_nano
+
+    def totals_by_step(self, step_ms: int) -> dict[int, tuple[int, int, int]]:
+        """The same for each sub-window of this length: its start -> totals."""
+        at = self.columns[_AT]
+        first = min(at) // step_ms
+        if max(at) // step_ms == first:
+            return {first * step_ms: self.totals()}
+        steps: dict[int, tuple[int, int, int]] = {}
+        tokens = map(sum, zip(*self.columns[_TOKENS], strict=True))
+        for instant, used, nano in zip(at, tokens, self.columns[_AMOUNT], strict=True):
+            start = instant // step_ms * step_ms
+            have = steps.get(start, (0, 0, 0))
+            steps[start] = (have[0] + used, have[1] + 1, have[2] + nano)
+        return steps
+
+
+def groups_of(events: Iterable[UsageEvent]) -> list[Group]:
+    """The events by kind, kinds in order of their first request id.
+
+    Flat lists and slices: a tuple a row would cost as much again, and wake the garbage collector.
+    """
+    by_kind: dict[Kind, list[Any]] = {}
+    last: Kind = ()
+    values: list[Any] = []
+    for event in sorted(events, key=_request_id):
+        row = astuple(event)
+        kind: Kind = row[_LINE:]
+        if kind != last:
+            last = kind
+            values = by_kind.setdefault(kind, [])
+        values += row
+    return [Group(kind, values) for kind, values in by_kind.items()]
+
+
+def kind_hash(kind: Kind) -> str:
+    """A name of a kind, the same in every process."""
+    return hashlib.blake2b(_encode(kind), digest_size=16).hexdigest()
+
+
+def digest(groups: Sequence[Group]) -> str:
+    """sha256 over every kind, its request ids and its columns: what a transfer's `events_sha256` says."""
+    found = hashlib.sha256()
+    for words, group in sorted((_encode(group.kind), group) for group in groups):
+        found.update(words)
+        for column in (group.ids, *group.columns):
+            found.update(_encode(column))
+    return found.hexdigest()
