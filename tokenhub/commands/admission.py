@@ -153,6 +153,14 @@ def explain(command: str, policies: Sequence[str]) -> str:
     return f"No policy of your organisation permits `{command}`."
 
 
+def halted(connection: Connection, call: Call) -> PermissionDenied | None:
+    """Why an agent may do nothing at all now; asked once more before it is told what it read."""
+    try:
+        return _halted(connection, call, _lent(connection, call))
+    except GrantEnded as ended:
+        return ended
+
+
 def spend(connection: Connection, call: Call, lent: Sequence[Grant]) -> None:
     """Take the command's cost from every grant of the chain. Raises: GrantUsedUp."""
     if lent and not grants.charge(connection, lent, call.command.cost):

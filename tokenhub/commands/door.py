@@ -7,8 +7,8 @@ raises: a refusal and a failure are envelopes too. Kill flag, permission and gat
 effect, so nothing can change between the question and the deed.
 """
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from tokenhub.commands import audit, gates, provenance
-from tokenhub.commands.admission import Admission, Call, admit, explain, spend
+from tokenhub.commands.admission import Admission, Call, admit, explain, halted, spend
 from tokenhub.commands.audit import Entry
 from tokenhub.commands.authority import authority_of
 from tokenhub.commands.context import Context
@@ -142,10 +142,13 @@ def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
                 context.status, result.model_dump(mode="json"), dry_run=call.dry_run, next=context.next
             )
     if envelope is None:
-        with runtime.database.write("hub") as connection:
+        with _turn(runtime, call) as connection:
             return _turned_away(connection, call, admission)
     if admission.lent:
-        with runtime.database.write("hub") as connection:
+        with _turn(runtime, call) as connection:
+            stopped = halted(connection, call)
+            if stopped is not None:  # since it was admitted
+                return _turned_away(connection, call, replace(admission, refusal=stopped))
             spend(connection, call, admission.lent)
             _read_by(connection, call, admission, envelope.data, context)
             if context.narrows is not None:
@@ -175,8 +178,13 @@ def _write(registry: Registry, runtime: Runtime, call: Call, progress: _Progress
             written = stack.enter_context(runtime.database.write(writes, changes=changes))
             context = _context(registry, runtime, call, stack, writes)
             context.adopt(writes, written)
+            if not call.dry_run:
+                audit.take_turn(written, writes, call.principal.org_id)
             if writes != "hub" and call.principal.grant_id is not None:
-                context.adopt("hub", stack.enter_context(runtime.database.write("hub")))
+                charged = stack.enter_context(runtime.database.write("hub"))
+                if not call.dry_run:
+                    audit.take_turn(charged, "hub", call.principal.org_id)
+                context.adopt("hub", charged)
             admission = admit(context, call)
             if call.ask_only and not admission.asks:
                 return Envelope("success")
@@ -194,11 +202,19 @@ def _write(registry: Registry, runtime: Runtime, call: Call, progress: _Progress
     progress.committing = False
     if answer is not None and not call.dry_run:
         return answer
-    with runtime.database.write("hub") as connection:
+    with _turn(runtime, call) as connection:
         if answer is None:
             return _turned_away(connection, call, admission)
         _rehearsed(connection, call, admission, answer)
     return answer
+
+
+@contextmanager
+def _turn(runtime: Runtime, call: Call) -> Generator[Connection, None, None]:
+    """A transaction for what is noted of a call that changed nothing, or was only told something."""
+    with runtime.database.write("hub") as connection:
+        audit.take_turn(connection, "hub", call.principal.org_id)
+        yield connection
 
 
 def _run(context: Context, call: Call, admission: Admission) -> BaseModel:

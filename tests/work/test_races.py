@@ -1,0 +1,399 @@
+"""Two at once at the one door: whatever happens is what would have happened one after the other."""
+
+import base64
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import func, select
+
+from tests.work.racing import overtaken, told, together, trail, whole
+from tests.work.test_approvals import ask, kinds, states
+from tests.work.world import World
+from tokenhub.commands import Envelope
+from tokenhub.db import outbox
+from tokenhub.identity.grants import chain
+from tokenhub.identity.keys import authenticate
+from tokenhub.work.tables import blobs, file_versions, files
+
+
+def of_task(world: World) -> str:
+    return f"SELECT 1 FROM tasks WHERE id = '{world.ids['task']}' FOR UPDATE"
+
+
+def of_request(request: str) -> str:
+    return f"SELECT 1 FROM requests WHERE id = '{request}' FOR UPDATE"
+
+
+def test_one_of_several_who_decide_at_once_is_enough(world: World) -> None:
+    one = ask(world, ["any:bob+zoe", "all:admin"])
+    answers = together(
+        lambda: world.call("bob", "request.approve", request=one),
+        lambda: world.call(
+            "admin", "request.approve", request=one
+        ),  # whose stage is not open yet, or just is
+        lambda: world.call("bob", "request.approve", request=one),
+    )
+    assert Counter(map(told, (answers[0], answers[2]))) == {"success": 1, "permission_denied": 1}
+    assert [state for _, _, state in states(world, "ana", one)][:2] == ["approved", "passed"]
+    assert told(answers[1]) in ("success", "permission_denied", "request_not_found")
+    whole(world)
+
+
+def test_what_is_decided_and_withdrawn_at_once_is_one_of_both(world: World) -> None:
+    """In the order in which they came: what was decided cannot be withdrawn, what was withdrawn not be decided."""
+    for deed in ("approve", "reject", "return"):
+        more = {"comment": "no"} if deed == "return" else {}
+        for decided_first in (True, False):
+            one = ask(world, ["bob"])
+            calls = [
+                lambda one=one, deed=deed, more=more: world.call(
+                    "bob", f"request.{deed}", request=one, **more
+                ),
+                lambda one=one: world.call("ana", "request.withdraw", request=one),
+            ]
+            answers = overtaken(world, of_request(one), *(calls if decided_first else calls[::-1]))
+            decided, withdrawn = answers if decided_first else answers[::-1]
+            shown = world.do("ana", "request.show", request=one)
+            assert (shown["state"] == "withdrawn") == withdrawn.ok, (deed, shown, answers)
+            assert decided.ok != withdrawn.ok or (deed == "return" and withdrawn.ok), (deed, answers)
+            assert not [step for step in shown["steps"] if step["state"] == "open"], shown
+    whole(world)
+
+
+def test_what_was_returned_is_handed_in_again_or_withdrawn(world: World) -> None:
+    for withdrawn_first in (True, False):
+        one = ask(world, ["bob"])
+        world.do("bob", "request.return", request=one, comment="which?")
+        calls = [
+            lambda one=one: world.call("ana", "request.withdraw", request=one),
+            lambda one=one: world.call("ana", "request.resubmit", request=one),
+        ]
+        answers = overtaken(world, of_request(one), *(calls if withdrawn_first else calls[::-1]))
+        shown = world.do("ana", "request.show", request=one)
+        assert shown["state"] == "withdrawn" and shown["ended_at_ms"], (shown, answers)
+        assert not [step for step in shown["steps"] if step["state"] == "open"], shown
+    whole(world)
+
+
+def test_one_key_is_one_deed_for_one_caller_and_nobody_elses(world: World) -> None:
+    def make(who: str, title: str) -> Envelope:
+        return world.run(who, "task.create", {"title": title}, idempotency_key="the-key")
+
+    answers = together(
+        *(lambda: make("ana", "hers") for _ in range(3)), *(lambda: make("bob", "his") for _ in range(3))
+    )
+    assert all(answer.ok for answer in answers), answers
+    for who, mine, title in (("ana", answers[:3], "hers"), ("bob", answers[3:], "his")):
+        assert {(answer.data or {})["title"] for answer in mine} == {title}
+        assert len({(answer.data or {})["id"] for answer in mine}) == 1
+        assert sorted(answer.replayed for answer in mine) == [False, True, True]
+        assert (
+            len([item for item in world.do(who, "task.list", limit=100)["items"] if item["title"] == title])
+            == 1
+        )
+    other = together(*(lambda title=title: make("admin", title) for title in ("one", "two", "three")))
+    assert sorted(map(told, other)) == ["idempotency_key_conflict"] * 2 + ["success"]
+    whole(world)
+
+
+def test_what_failed_leaves_its_key_to_the_next(world: World) -> None:
+    lock = "SELECT 1 FROM audit_head FOR UPDATE"
+    answers = overtaken(
+        world,
+        lock,
+        lambda: world.run("admin", "user.disable", {"user": "nobody"}, idempotency_key="k"),
+        lambda: world.run("admin", "task.create", {"title": "fine"}, idempotency_key="k"),
+    )
+    assert told(answers[0]) in ("user_not_found", "idempotency_key_conflict") and answers[1].ok, answers
+    whole(world)
+
+
+def test_the_same_is_undone_once(world: World) -> None:
+    world.do("admin", "task.set", task=world.ids["task"], title="Other")
+    last = world.ids["last"]
+    answers = overtaken(
+        world, of_task(world), *(lambda: world.call("admin", "audit.undo", audit=last) for _ in range(3))
+    )
+    assert Counter(map(told, answers)) == {"success": 1, "already_undone": 2}, answers
+    assert world.do("admin", "task.show", task=world.ids["task"])["title"] == "Write the report"
+    undo = next(answer.audit_id for answer in answers if answer.ok)
+    again = together(*(lambda: world.call("admin", "audit.undo", audit=undo) for _ in range(3)))
+    assert Counter(map(told, again)) == {"success": 1, "already_undone": 2}, again
+    assert world.do("admin", "task.show", task=world.ids["task"])["title"] == "Other"
+    whole(world)
+
+
+def test_an_undo_and_a_newer_change_do_not_mix(world: World) -> None:
+    for first in (0, 1):
+        world.do("admin", "task.set", task=world.ids["task"], title="Wrong", priority=1)
+        last = world.ids["last"]
+        calls = [
+            lambda last=last: world.call("admin", "audit.undo", audit=last),
+            lambda: world.call("admin", "task.set", task=world.ids["task"], title="Newer"),
+        ]
+        answers = overtaken(world, of_task(world), *(calls if first == 0 else calls[::-1]))
+        undo, newer = answers if first == 0 else answers[::-1]
+        shown = world.do("admin", "task.show", task=world.ids["task"])
+        assert newer.ok and shown["title"] == "Newer", (undo, newer)
+        # Either the undo came first, whole, or it was refused, whole.
+        assert (shown["priority"] == 1) == (told(undo) == "changed_since"), (shown, undo)
+    whole(world)
+
+
+def test_two_changes_of_one_row_are_undone_in_one_order_only(world: World) -> None:
+    task = world.ids["task"]
+    world.do("admin", "task.set", task=task, title="A")
+    first = world.ids["last"]
+    world.do("admin", "task.set", task=task, title="B")
+    second = world.ids["last"]
+    answers = overtaken(
+        world,
+        of_task(world),
+        lambda: world.call("admin", "audit.undo", audit=first),
+        lambda: world.call("admin", "audit.undo", audit=second),
+    )
+    title = world.do("admin", "task.show", task=task)["title"]
+    assert told(answers[1]) == "success"
+    assert (told(answers[0]), title) in (("changed_since", "A"), ("success", "Write the report"))
+    whole(world)
+
+
+def test_a_question_has_one_answer(world: World) -> None:
+    gate = world.ids["gate"]
+    answers = overtaken(
+        world,
+        f"SELECT 1 FROM gates WHERE id = '{gate}' FOR UPDATE",
+        lambda: world.call("admin", "gate.approve", gate=gate),
+        lambda: world.call("admin", "gate.deny", gate=gate),
+        lambda: world.call("admin", "gate.answer", deny=[gate]),
+    )
+    assert sorted(map(told, answers)) == ["gate_decided", "gate_decided", "success"], answers
+    state = world.do("admin", "gate.show", gate=gate)["state"]
+    assert state == ("approved" if answers[0].ok else "denied")
+    whole(world)
+
+
+def test_a_yes_is_used_once(world: World) -> None:
+    world.do("admin", "gate.approve", gate=world.ids["asked_by_run"])
+    key = world.ids["turned"]
+    answers = together(*(lambda: world.call("agent", "key.revoke", key=key) for _ in range(3)))
+    assert [told(answer) for answer in answers].count("success") == 1, answers
+    assert {told(answer) for answer in answers} <= {"success", "pending", "gate_used"}, answers
+    assert len(trail(world, "key.revoke")) >= 1
+    assert trail(world, "key.revoke").count(("key.revoke", "success")) == 1
+    whole(world)
+
+
+def test_questions_answered_in_two_orders_do_not_lock_each_other_out(world: World) -> None:
+    gates = [world.ids["gate"], world.ids["asked_by_run"]]
+    for _ in range(3):
+        for answer in together(
+            lambda: world.call("admin", "gate.answer", deny=gates),
+            lambda: world.call("admin", "gate.answer", approve=gates[::-1]),
+        ):
+            assert told(answer) in ("success", "gate_decided"), answer
+    whole(world)
+
+
+def test_nothing_of_an_agent_comes_after_its_stop_or_its_revocation(world: World) -> None:
+    for deed, raw in (
+        ("agent.stop", {"agent": "helper"}),
+        ("grant.revoke", {"grant": world.ids["grant"]}),
+    ):
+        answers = overtaken(
+            world,
+            of_task(world),
+            lambda: world.call("agent", "task.set", task=world.ids["task"], priority=2),
+            lambda deed=deed, raw=raw: world.call("admin", deed, **raw),
+        )
+        assert answers[1].ok, answers
+        rows = trail(world, "task.set", deed)
+        assert rows.index((deed, "success")) == len(rows) - 1 or rows[-1][1] == "denied", rows
+        if deed == "agent.stop":
+            world.do("admin", "agent.resume", agent="helper")
+    whole(world)
+
+
+def test_a_policy_counts_from_its_place_in_the_trail(world: World) -> None:
+    nobody = '@id("none") forbid (principal, action == Action::"task.set", resource);\npermit (principal, action, resource);'
+    answers = overtaken(
+        world,
+        of_task(world),
+        lambda: world.call("ana", "task.set", task=world.ids["task"], priority=2),
+        lambda: world.call("admin", "policy.apply", text=nobody),
+    )
+    assert answers[1].ok, answers
+    rows = trail(world, "task.set", "policy.apply")
+    assert rows[-1] in (("policy.apply", "success"), ("task.set", "denied")), rows
+    whole(world)
+
+
+def test_a_key_that_waits_outlives_no_revocation(world: World) -> None:
+    """The grant ends while the call waits for its idempotency key."""
+    lock = (
+        "INSERT INTO idempotency (actor, key, command, body_hash, answer, created_at_ms) VALUES"
+        f" ('{world.people['agent'].org_id}/{world.people['agent'].actor}/{world.ids['grant']}', 'k', '', '', '{{}}',"
+        " 9999999999999)"
+    )
+    answers = overtaken(
+        world,
+        lock,
+        lambda: world.run("agent", "task.create", {"title": "late"}, idempotency_key="k"),
+        lambda: world.call("admin", "grant.revoke", grant=world.ids["grant"]),
+    )
+    assert answers[1].ok
+    rows = trail(world, "task.create", "grant.revoke")
+    rows = rows[[place for place, row in enumerate(rows) if row[0] == "grant.revoke"][0] :]
+    assert ("task.create", "success") not in rows, rows
+    whole(world)
+
+
+def test_an_agent_is_told_nothing_after_its_stop(world: World) -> None:
+    answers = overtaken(
+        world,
+        f"SELECT 1 FROM grants WHERE id = '{world.ids['grant']}' FOR UPDATE",
+        lambda: world.call("agent", "task.list"),
+        lambda: world.call("admin", "agent.stop", agent="helper"),
+    )
+    assert answers[1].ok
+    rows = trail(world, "task.list", "agent.stop")
+    assert rows[-1] in (("agent.stop", "success"), ("task.list", "denied")), rows
+    whole(world)
+
+
+def test_a_room_is_booked_by_one_of_two(world: World) -> None:
+    def book(start: str) -> Envelope:
+        return world.call("ana", "event.create", title=start, start=start, length="1h", room="attic")
+
+    for day in (1, 2, 3):
+        answers = together(
+            *(lambda at=at: book(f"2027-03-0{day}T{at}") for at in ("10:00", "10:30", "10:59", "11:00"))
+        )
+        good = {(answer.data or {})["title"][-5:] for answer in answers if answer.ok}
+        assert good and {told(answer) for answer in answers} <= {"success", "room_taken"}, answers
+        assert good in ({"10:00", "11:00"}, {"10:30"}, {"10:59"}), good
+    whole(world)
+
+
+def test_one_of_two_who_save_the_same_version_is_told(world: World) -> None:
+    doc = world.ids["doc"]
+    answers = overtaken(
+        world,
+        f"SELECT 1 FROM docs WHERE id = '{doc}' FOR UPDATE",
+        lambda: world.call("admin", "doc.edit", doc=doc, content="one", base=1),
+        lambda: world.call("admin", "doc.edit", doc=doc, content="two", base=1),
+    )
+    codes = sorted(map(told, answers))
+    assert codes == ["outdated", "success"], answers
+    shown = world.do("admin", "doc.show", doc=doc)
+    assert (shown["version"], shown["content"]) == (2, "one" if answers[0].ok else "two")
+    without = overtaken(
+        world,
+        f"SELECT 1 FROM docs WHERE id = '{doc}' FOR UPDATE",
+        lambda: world.call("admin", "doc.edit", doc=doc, content="three"),
+        lambda: world.call("admin", "doc.edit", doc=doc, content="four"),
+    )
+    assert all(answer.ok for answer in without), without
+    assert world.do("admin", "doc.show", doc=doc)["version"] == 4
+    whole(world)
+
+
+def test_the_last_of_a_content_goes_only_if_nobody_came_to_need_it(world: World) -> None:
+    content = base64.b64encode(b"the very same").decode()
+    made = world.do("admin", "file.put", name="mine.txt", content_base64=content)
+    last = world.ids["last"]
+    answers = overtaken(
+        world,
+        "SELECT 1 FROM blobs FOR UPDATE",
+        lambda: world.call("admin", "audit.undo", audit=last),
+        lambda: world.call("bob", "file.put", name="his.txt", content_base64=content),
+        lambda: world.call("admin", "file.share", file=made["id"], user="ana"),
+    )
+    assert answers[1].ok, answers
+    with world.database.read("hub") as connection:
+        lost = (
+            select(func.count())
+            .select_from(files.join(file_versions, file_versions.c.file_id == files.c.id))
+            .outerjoin(blobs, (blobs.c.sha256 == file_versions.c.sha256) & (blobs.c.org_id == files.c.org_id))
+            .where(blobs.c.sha256.is_(None))
+        )
+        assert connection.execute(lost).scalar_one() == 0
+    assert world.do("bob", "file.get", file="his.txt")["content_base64"] == content
+    shared = world.call("ana", "file.get", file=made["id"])
+    undone = told(answers[0])
+    assert undone in ("success", "changed_since") and shared.ok == (undone != "success"), (answers, shared)
+    whole(world)
+
+
+def test_a_letter_is_sent_or_withdrawn(world: World) -> None:
+    for number in range(3):
+        letter = world.do("admin", "hook.send", hook="chat", text=f"{number}")["id"]
+        with world.database.read("hub") as connection:
+            found = outbox.listing(connection, outbox.named(letter), states=(), after=None, limit=1)[0]
+
+        def send(letter: str = letter, at_ms: int = found.send_at_ms) -> Envelope:
+            with world.database.write("hub") as connection:
+                claimed = outbox.claim(connection, runner="one", at_ms=at_ms + number)
+            return Envelope("success" if claimed is not None and claimed.id == letter else "failure")
+
+        with world.database.write("hub") as connection:  # what is older is not in the way
+            outbox.withdraw(
+                connection, outbox.of_actor(found.org_id, None) & (~outbox.named(letter)), at_ms=1
+            )
+        lock = f"SELECT 1 FROM outbox WHERE id = '{letter}' FOR UPDATE"
+        calls = [lambda letter=letter: world.call("admin", "outbox.unsend", letter=letter), send]
+        answers = overtaken(world, lock, *(calls if number % 2 else calls[::-1]))
+        unsent, sent = answers if number % 2 else answers[::-1]
+        state = world.do("admin", "outbox.show", letter=letter)["state"]
+        assert (unsent.ok, sent.status == "success") in ((True, False), (False, True)), answers
+        assert state == ("withdrawn" if unsent.ok else "sending")
+    whole(world)
+
+
+def test_children_take_no_more_than_the_grant_above_has(world: World) -> None:
+    above = world.do(
+        "admin", "grant.create", agent="helper", commands=["*"], effects=["read", "write"], budget=7
+    )
+    lent = {"agent": "helper", "commands": ["*"], "effects": ["read", "write"], "parent": above["id"]}
+    keys = [world.do("admin", "grant.create", **lent)["key"] for _ in range(4)]
+    with world.database.read("hub") as connection:
+        agents = [authenticate(connection, key) for key in keys]
+    answers = together(
+        *(
+            lambda one=one, n=n: world.call(one, "task.create", title=f"{n}")
+            for one in agents
+            for n in range(3)
+        )
+    )
+    counted = Counter(map(told, answers))
+    assert counted == {"success": 7, "grant_used_up": 5}, counted
+    with world.database.read("hub") as connection:
+        assert chain(connection, above["id"])[0].cost_used == 7
+    whole(world)
+
+
+def test_names_that_are_taken_at_the_same_moment_are_refused_in_words(world: World) -> None:
+    for command, raw in (
+        ("room.create", {"name": "same", "capacity": 1}),
+        ("team.create", {"name": "same"}),
+        ("user.create", {"name": "same"}),
+        ("agent.create", {"name": "same"}),
+        ("channel.create", {"name": "same", "members": ["ana"]}),
+    ):
+        answers = overtaken(
+            world,
+            "SELECT 1 FROM audit_head FOR UPDATE",
+            *(lambda command=command, raw=raw: world.run("admin", command, raw) for _ in range(2)),
+        )
+        assert sorted(map(told, answers)) == ["name_taken", "success"], (command, answers)
+    whole(world)
+
+
+def test_notices_of_a_decision_are_told_once(world: World) -> None:
+    one = ask(world, ["all:bob,admin"])
+    before = kinds(world, "ana").count("decided")
+    together(
+        lambda: world.call("bob", "request.approve", request=one),
+        lambda: world.call("admin", "request.approve", request=one),
+    )
+    assert kinds(world, "ana").count("decided") == before + 1
