@@ -2,11 +2,10 @@
 
 import base64
 from collections import Counter
-from typing import Any
 
 from sqlalchemy import func, select
 
-from tests.work.racing import overtaken, told, together, trail, whole
+from tests.work.racing import overtaken, together, told, trail, whole
 from tests.work.test_approvals import ask, kinds, states
 from tests.work.world import World
 from tokenhub.commands import Envelope
@@ -243,7 +242,7 @@ def test_a_key_that_waits_outlives_no_revocation(world: World) -> None:
     )
     assert answers[1].ok
     rows = trail(world, "task.create", "grant.revoke")
-    rows = rows[[place for place, row in enumerate(rows) if row[0] == "grant.revoke"][0] :]
+    rows = rows[next(place for place, row in enumerate(rows) if row[0] == "grant.revoke") :]
     assert ("task.create", "success") not in rows, rows
     whole(world)
 
