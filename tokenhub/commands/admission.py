@@ -6,7 +6,7 @@ policy that was applied a moment ago counts already.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -138,6 +138,16 @@ def admit(context: Context, call: Call) -> Admission:
         )
         return Admission(decision, view, lent, gate, refused, found)
     return Admission(decision, view, lent, gate, None, found, bound)
+
+
+def may_also(context: Context, name: str, raw: Mapping[str, Any], found: Found) -> bool:
+    """True if the caller might run this other command on `found` now, without a question: for a command that does
+    among other things what that one does."""
+    command, principal = context.command(name), context.principal
+    lent = grants.chain(context.hub, principal.grant_id) if principal.grant_id else []
+    vouched = provenance.vouched(context.hub, principal, command, raw, found=found, lent=lent)
+    asked = Ask(command, principal, raw, found, lent=lent, vouched=vouched, at_ms=context.now_ms)
+    return context.view.decide(context.hub, asked).verdict == "allow"
 
 
 def explain(command: str, policies: Sequence[str]) -> str:
