@@ -396,3 +396,45 @@ def test_notices_of_a_decision_are_told_once(world: World) -> None:
         lambda: world.call("admin", "request.approve", request=one),
     )
     assert kinds(world, "ana").count("decided") == before + 1
+
+
+def test_whoever_was_let_in_before_their_key_ended_does_nothing_after(world: World) -> None:
+    """The key was read at the door of HTTP; the command comes to its turn a moment later."""
+    for deed, raw, who in (
+        ("user.disable", {"user": "bob"}, "bob"),
+        ("key.revoke", {"key": world.people["ana"].key_id}, "ana"),
+    ):
+        answers = overtaken(
+            world,
+            "SELECT 1 FROM audit_head FOR UPDATE",
+            lambda deed=deed, raw=raw: world.call("admin", deed, **raw),
+            lambda who=who: world.call(who, "task.create", title="late"),
+        )
+        assert answers[0].ok, answers
+        rows = trail(world, deed, "task.create")
+        assert ("task.create", "success") not in rows[-rows[::-1].index((deed, "success")) - 1 :], rows
+        for name, more in (("task.create", {"title": "later"}), ("task.list", {})):
+            refused = world.call(who, name, **more)
+            assert refused.error is not None and refused.error.status == 401, (name, refused)
+    whole(world)
+
+
+def test_a_yes_helps_nobody_whose_grant_ended_meanwhile(world: World) -> None:
+    gate, grant = world.ids["asked_by_run"], world.ids["grant"]
+    answers = overtaken(
+        world,
+        f"SELECT 1 FROM gates WHERE id = '{gate}' FOR UPDATE",
+        lambda: world.call("admin", "gate.approve", gate=gate),
+        lambda: world.call("admin", "agent.stop", agent="helper"),
+        lambda: world.call("agent", "key.revoke", key=world.ids["turned"]),
+    )
+    assert answers[0].ok and answers[1].ok, answers
+    done = answers[2].ok and answers[2].status == "success"
+    rows = trail(world, "gate.approve", "agent.stop", "key.revoke")
+    if done:  # only where it came in before the stop, and after the yes
+        assert rows.index(("key.revoke", "success")) < rows.index(("agent.stop", "success")), rows
+    assert told(world.call("agent", "key.revoke", key=world.ids["turned"])) == "agent_stopped"
+    world.do("admin", "agent.resume", agent="helper")
+    world.do("admin", "grant.revoke", grant=grant)
+    assert told(world.call("agent", "key.revoke", key=world.ids["turned"])) == "grant_ended"
+    whole(world)

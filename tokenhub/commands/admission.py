@@ -104,6 +104,9 @@ def admit(context: Context, call: Call) -> Admission:
     connection, view = context.hub, context.view
     lent = _lent(connection, call)
     command, principal = call.command, call.principal
+    reason = _halted(connection, call, lent)
+    if reason is None:  # a grant's end ends its key too, and says more
+        view.check_caller(connection, principal, at_ms=call.at_ms)
     raw: dict[str, Any] = call.shown
     found = thing_of(context, principal, command, raw)
     asked = Ask(
@@ -117,7 +120,6 @@ def admit(context: Context, call: Call) -> Admission:
         at_ms=call.at_ms,
     )
     decision = view.decide(connection, asked)
-    reason = _halted(connection, call, lent)
     if reason is not None:
         return Admission(decision, view, lent, None, reason, found)
     if decision.verdict == "deny":
