@@ -1,14 +1,18 @@
 """Two at once at the one door: whatever happens is what would have happened one after the other."""
 
 import base64
+import threading
 from collections import Counter
 
+import psycopg
+import pytest
 from sqlalchemy import func, select
 
 from tests.work.racing import overtaken, together, told, trail, whole
 from tests.work.test_approvals import ask, kinds, states
 from tests.work.world import World
 from tokenhub.commands import Envelope
+from tokenhub.config import Settings
 from tokenhub.db import outbox
 from tokenhub.identity.grants import chain
 from tokenhub.identity.keys import authenticate
@@ -194,6 +198,33 @@ def test_questions_answered_in_two_orders_do_not_lock_each_other_out(world: Worl
     whole(world)
 
 
+def test_a_command_that_was_locked_out_says_try_again(world: World, settings: Settings) -> None:
+    """The hub's own work holds the second row and wants the first, which the command holds."""
+    if not settings.database_url:
+        pytest.skip("on SQLite a writer is alone")
+    one, two = world.ids["gate"], world.ids["asked_by_run"]
+    before = world.do("admin", "gate.list", state="")["items"]
+    lock = "SELECT 1 FROM hub.gates WHERE id = '{}' FOR UPDATE"
+    answers: list[Envelope] = []
+    with psycopg.connect(settings.database_url) as other:
+        other.execute("SET deadlock_timeout = '60s'")  # so that it is the command that is ended
+        other.execute(lock.format(two).encode())
+        thread = threading.Thread(
+            target=lambda: answers.append(world.call("admin", "gate.answer", deny=[one, two]))
+        )
+        thread.start()
+        with psycopg.connect(settings.database_url, autocommit=True) as eye:
+            while not eye.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+                pass
+        other.execute(lock.format(one).encode())
+        thread.join()
+    assert told(answers[0]) == "changed_meanwhile" and answers[0].error is not None
+    assert answers[0].error.status == 409, answers
+    assert world.do("admin", "gate.list", state="")["items"] == before
+    assert world.call("admin", "gate.answer", deny=[one, two]).ok
+    whole(world)
+
+
 def test_nothing_of_an_agent_comes_after_its_stop_or_its_revocation(world: World) -> None:
     for deed, raw in (
         ("agent.stop", {"agent": "helper"}),
@@ -346,6 +377,40 @@ def test_a_letter_is_sent_or_withdrawn(world: World) -> None:
         state = world.do("admin", "outbox.show", letter=letter)["state"]
         assert (unsent.ok, sent.status == "success") in ((True, False), (False, True)), answers
         assert state == ("withdrawn" if unsent.ok else "sending")
+    whole(world)
+
+
+def test_what_waits_is_undone_or_carried_out(world: World) -> None:
+    sent = 0
+    for undo_first in (True, False):
+        with world.database.write("hub") as connection:
+            outbox.withdraw(connection, outbox.of_actor(world.people["admin"].org_id, None), at_ms=1)
+        world.do(
+            "admin",
+            "hook.create",
+            name=f"mine{undo_first}",
+            url="https://a.example.org/x",
+            kinds=["assigned"],
+        )
+        world.do("bob", "task.create", title="For admin", assignee="admin")
+        undoable = world.ids["last"]
+
+        def carry() -> Envelope:
+            with world.database.write("hub") as connection:
+                claimed = outbox.claim(connection, runner="one", at_ms=99_999_999_999_999)
+            return Envelope("success" if claimed is not None else "failure")
+
+        calls = [lambda undoable=undoable: world.call("bob", "audit.undo", audit=undoable), carry]
+        answers = overtaken(
+            world,
+            "SELECT 1 FROM outbox WHERE state = 'waiting' FOR UPDATE",
+            *(calls if undo_first else calls[::-1]),
+        )
+        undone, carried = answers if undo_first else answers[::-1]
+        assert undone.ok, undone
+        sent += carried.status == "success"
+        left = Counter(item["state"] for item in world.do("bob", "outbox.list")["items"])
+        assert (left["sending"], left["waiting"]) == (sent, 0), (left, answers)
     whole(world)
 
 

@@ -1,10 +1,10 @@
 """`execute()`: the one door through which every action of a person, a script or an app goes.
 
-    parse → kill flag → authorize → taint and sinks → gate → budget → one transaction (effect, key, audit) → envelope
+    parse → turn → kill flag → authorize → taint and sinks → gate → budget → one transaction (effect, key, audit) → envelope
 
 A face (CLI, HTTP) only turns its input into arguments and the envelope into its output. What it answers never
 raises: a refusal and a failure are envelopes too. Kill flag, permission and gate are read in the transaction of the
-effect, so nothing can change between the question and the deed.
+effect, in which no other write of the organisation runs, so nothing can change between the question and the deed.
 """
 
 from collections.abc import Generator, Mapping
@@ -39,6 +39,8 @@ from tokenhub.kernel.words import clipped
 log = structlog.get_logger()
 _TOO_LARGE = "54"
 """PostgreSQL's class of states for what passes a limit, such as the longest value of an index."""
+_LOCKED_OUT = ("40P01", "40001")
+"""PostgreSQL's states for two transactions that waited for each other: it ended this one, whole."""
 KEY_MAX = 256
 """Characters of an idempotency key."""
 PARAM_MAX = 120
@@ -116,7 +118,12 @@ def execute(
         log.info("command_unstorable", command=name, request_id=request_id)
         return _failed(InvalidRequest("A value is too large, or holds a character that is no text."))
     except OperationalError as error:
-        if str(getattr(error.orig, "sqlstate", None) or "").startswith(_TOO_LARGE):
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if state in _LOCKED_OUT:
+            log.info("command_locked_out", command=name, request_id=request_id)
+            words = "Somebody changed the same in this very moment; try again."
+            return _failed(Conflict(words, code="changed_meanwhile"))
+        if state.startswith(_TOO_LARGE):
             return _failed(InvalidRequest("A value is too large, or holds a character that is no text."))
         log.error("database_unavailable", command=name, request_id=request_id, error=str(error.orig))
         if progress.committing:
