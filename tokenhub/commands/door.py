@@ -153,9 +153,8 @@ def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
             return _turned_away(connection, call, admission)
     if admission.lent:
         with _turn(runtime, call) as connection:
-            stopped = halted(connection, call)
-            if stopped is not None:  # since it was admitted
-                return _turned_away(connection, call, replace(admission, refusal=stopped))
+            if halted(connection, call) is not None:  # since it was admitted
+                return _turned_away(connection, call, admission)
             spend(connection, call, admission.lent)
             _read_by(connection, call, admission, envelope.data, context)
             if context.narrows is not None:
@@ -302,7 +301,7 @@ def _rehearsed(connection: Connection, call: Call, admission: Admission, answer:
 
 def _turned_away(connection: Connection, call: Call, admission: Admission) -> Envelope:
     """Refused or asked, and audited as such."""
-    refusal = admission.refusal
+    refusal = admission.refusal or (halted(connection, call) if admission.lent else None)
     reasons = admission.decision.policies
     why = explain(call.command.name, reasons)
     if refusal is None and call.dry_run:
