@@ -321,6 +321,26 @@ def test_a_slow_receiver_delays_nobody_but_itself(
     quick.server_close()
 
 
+def test_one_sender_takes_only_some_of_the_carriers(world: World, carried: tuple[Deliverer, Later]) -> None:
+    """However many hooks they have; the hub's own reminders are for everyone, and leave one carrier free."""
+    from tokenhub.db import outbox
+
+    with world.database.write("hub") as connection:
+        org_id = world.people["ana"].org_id
+        for number in range(5):
+            for actor in (world.people["ana"].actor, outbox.HUB):
+                told: dict[str, Any] = {
+                    "channel": "webhook",
+                    "target": f"{actor}{number}",
+                    "subject": "",
+                    "payload": {},
+                }
+                outbox.add(connection, org_id=org_id, actor_id=actor, at_ms=1, wait_ms=0, **told)
+        taken = [outbox.claim(connection, runner="one", at_ms=2) for _ in range(10)]
+        senders = [letter.actor_id for letter in taken if letter is not None]
+    assert (senders.count(world.people["ana"].actor), senders.count(outbox.HUB)) == (2, 3)
+
+
 @pytest.mark.parametrize("deed", ["agent.stop", "grant.revoke"])
 def test_what_an_agent_put_in_does_not_leave_after_its_stop(
     world: World, receiver: Receiver, carried: tuple[Deliverer, Later], deed: str

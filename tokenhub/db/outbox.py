@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, func, insert, or_, select, update
 
 from tokenhub.db.alone import one_at_a_time
 from tokenhub.db.tables import outbox
@@ -26,8 +26,10 @@ Outcome = Literal["delivered", "refused", "later", "unknown"]
 LEASE_MS = 60_000
 ATTEMPTS_MAX = 8
 BACKOFF_MS, BACKOFF_MAX_MS = 5_000, 600_000
-SENDER_MAX = 2
-"""Letters of one sender that are under way at once; of one target it is one."""
+HUB = "hub"
+"""The sender of what the hub does by itself, for whomever: reminders, deadlines."""
+SENDER_MAX, HUB_MAX = 2, 3
+"""Letters of one sender, and of the hub itself, that are under way at once; for one target it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def claim(connection: Connection, *, runner: str, at_ms: int) -> Letter | None:
     """Take what waits longest and is due, or was left by a carrier that died (its attempt counts as unknown).
 
     Not while another letter for the same target is under way, or `SENDER_MAX` of the same sender: whoever is slow
-    delays nobody else.
+    delays nobody else. Two who claim at once take turns, so that neither passes these bounds.
     """
     one_at_a_time(connection, "outbox")
     oldest = (
@@ -219,8 +221,9 @@ def _free(at_ms: int) -> ColumnElement[bool]:
     sent = outbox.alias()
     under_way = (sent.c.state == "sending") & (sent.c.lease_until_ms >= at_ms)
     busy = select(sent.c.target).where(under_way)
-    many = select(sent.c.actor_id).where(under_way).group_by(sent.c.actor_id)
-    return outbox.c.target.not_in(busy) & outbox.c.actor_id.not_in(many.having(func.count() >= SENDER_MAX))
+    most = case((sent.c.actor_id == HUB, HUB_MAX), else_=SENDER_MAX)
+    many = select(sent.c.actor_id).where(under_way).group_by(sent.c.actor_id).having(func.count() >= most)
+    return outbox.c.target.not_in(busy) & outbox.c.actor_id.not_in(many)
 
 
 def _letter(row: Row[Any]) -> Letter:

@@ -13,7 +13,7 @@ from tokenhub.work.calendar_tables import hooks
 from tokenhub.work.tables import notices
 
 WEBHOOK = "webhook"
-HUB = "hub"
+HUB = outbox.HUB
 """Who tells what the hub does by itself: reminders, deadlines."""
 
 
