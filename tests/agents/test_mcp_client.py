@@ -406,6 +406,21 @@ def test_a_call_whose_sender_died_is_unknown(world: World, server: Scripted, url
         assert store.get_call(connection, call)["ended_at_ms"]
 
 
+def test_only_the_hubs_own_administrators_start_programs_on_its_machine(world: World) -> None:
+    """A program sees the machine's files: an administrator of another organisation, or an agent, starts none."""
+    refused = world.call("eve", "mcp.add", name="prog", target="/bin/true")
+    assert refused.error is not None and refused.error.code == "permission_denied", refused
+    assert world.do("eve", "mcp.add", name="url", target="http://127.0.0.1:9/mcp"), (
+        "but reaches one by its URL"
+    )
+    assert [one["name"] for one in world.do("eve", "mcp.list")["items"]] == ["url"]
+    refused = world.call("agent", "mcp.add", name="prog", target="/bin/true")
+    assert refused.error is not None and refused.error.code == "policy_denied", (
+        "an agent adds no server at all"
+    )
+    assert world.call("admin", "mcp.add", name="prog", target="/bin/true").ok
+
+
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="no bubblewrap")
 def test_a_program_runs_without_secrets_in_a_sandbox(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

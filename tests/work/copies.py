@@ -40,7 +40,7 @@ def world_in(database: Database, settings: Settings) -> World:
         database.close()
         _copy_home(kept.home, settings.home)
         if settings.database_url:
-            _copy_database(settings.database_url, kept.name, _name(settings.database_url))
+            copy_database(settings.database_url, kept.name, _name(settings.database_url))
         dicts = (kept.world.people, kept.world.keys, kept.world.ids)
         return World(database, settings, *map(deepcopy, dicts))
     started = time.monotonic()
@@ -51,7 +51,7 @@ def world_in(database: Database, settings: Settings) -> World:
     name = ""
     if settings.database_url:
         name = f"th_world_{next(_numbers)}"
-        _copy_database(settings.database_url, _name(settings.database_url), name)
+        copy_database(settings.database_url, _name(settings.database_url), name)
     dicts = (world.people, world.keys, world.ids)
     _kept[database.dialect] = _Kept(started, home, name, World(database, settings, *map(deepcopy, dicts)))
     return world
@@ -66,7 +66,8 @@ def _name(url: str) -> str:
     return make_url(url).database or ""
 
 
-def _copy_database(url: str, source: str, target: str) -> None:
+def copy_database(url: str, source: str, target: str) -> None:
+    """On the server of this URL; what was called `target` is dropped."""
     server = url.replace(f"/{_name(url)}?", "/postgres?")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {target} WITH (FORCE)".encode())

@@ -118,6 +118,10 @@ def _answer(faces: Faces, declared: Command, argument: str, value: str, many: bo
     sample = cast(Json, faces.world.filled(SAMPLES[declared.name]))
     raw = {**sample, argument: [value] if many else value}
     answer = faces.door(Case(declared.name, argument, raw), by=by, dry_run=declared.effect != "read")
+    if (
+        declared.name == "policy.apply" and answer["data"]
+    ):  # it tells of the trail, which the try itself makes longer
+        answer["data"] = {**answer["data"], "checked": 0, "changed": 0, "examples": []}
     seen: dict[str, str] = {}
     text = (
         str({key: answer[key] for key in sorted(answer)})

@@ -7,6 +7,7 @@ import icalendar
 import pytest
 
 from tests.work.world import World
+from tokenhub.identity.keys import authenticate
 
 GOOGLE = """BEGIN:VCALENDAR
 PRODID:-//Google Inc//Google Calendar 70.9054//EN
@@ -242,3 +243,30 @@ def test_a_file_never_changes_what_is_not_ones_own(world: World) -> None:
     )
     assert found["added"] == 1
     assert world.do("admin", "event.show", event=made["id"])["title"] == "Theirs"
+
+
+def test_a_file_changes_no_event_that_its_importer_may_not_change(world: World) -> None:
+    mine = world.do("admin", "event.create", title="Mine", start="2027-03-02T10:00")
+    content = one("DTSTART:20270301T100000Z\nSUMMARY:Taken over").replace(
+        "UID:h", f"UID:{mine['id']}@tokenhub"
+    )
+    lent = world.do("admin", "grant.create", agent="helper", commands=["event.import"], effects=["write"])
+    with world.database.read("hub") as connection:
+        agent = authenticate(connection, lent["key"])
+    found = world.call(agent, "event.import", content=content).data
+    assert found is not None and (found["added"], found["updated"]) == (0, 0), found
+    assert "may not change" in found["skipped"][0], "within its grant it sets no event"
+    stranger = world.call("eve", "event.import", content=content).data
+    assert stranger is not None and (stranger["added"], stranger["updated"]) == (1, 0), "her own copy"
+    world.do(
+        "admin",
+        "policy.apply",
+        text=f'forbid (principal, action == Action::"event.set", resource == Event::"{mine["id"]}");\n'
+        "permit (principal, action, resource);",
+    )
+    found = world.do("admin", "event.import", content=content)
+    assert (found["added"], found["updated"], len(found["skipped"])) == (0, 0, 1), found
+    assert world.do("admin", "event.show", event=mine["id"])["title"] == "Mine"
+    world.do("admin", "policy.apply", text="permit (principal, action, resource);")
+    assert world.do("admin", "event.import", content=content)["updated"] == 1
+    assert world.do("admin", "event.show", event=mine["id"])["title"] == "Taken over"

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from tests.work.bad_input import Faces
 from tests.work.world import World
 from tokenhub.adapters.notify.webhook import WebhookCarrier, is_public
+from tokenhub.bootstrap.worker import CARRIERS
 from tokenhub.kernel.clock import now_ms
 from tokenhub.work.delivery import Address, Deliverer
 
@@ -286,3 +287,82 @@ def test_nobody_sees_or_uses_what_is_not_theirs(world: World, receiver: Receiver
     )
     everyone = world.call("bob", "hook.create", name="mine", url="https://example.org/", everyone=True)
     assert everyone.error is not None and everyone.error.status == 403
+
+
+def test_a_slow_receiver_delays_nobody_but_itself(
+    world: World, receiver: Receiver, carried: tuple[Deliverer, Later]
+) -> None:
+    """As many letters for it as there are carriers, and one for somebody else behind them."""
+    _, clock = carried
+    receiver.words = ["hang"]
+    hook(world, receiver)
+    quick = Receiver()
+    serving = threading.Thread(target=quick.serve_forever, args=(0.05,), daemon=True)
+    serving.start()
+    world.do("bob", "hook.create", name="quick", url=quick.url)
+    for number in range(CARRIERS + 1):
+        world.do("ana", "hook.send", hook="out", text=str(number))
+    world.do("bob", "hook.send", hook="quick", text="in time")
+    clock.ahead_ms = 30_000
+    carrier = WebhookCarrier(["127.0.0.1"], deadline_s=1.0)
+    many = [Deliverer(world.database, carrier, clock=clock) for _ in range(CARRIERS)]
+    threads = [threading.Thread(target=one.run) for one in many]
+    for thread in threads:
+        thread.start()
+    ends = time.monotonic() + 0.8  # the slow one is given up after a second
+    while not quick.got and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert [json.loads(body)["text"] for _, body in quick.got] == ["in time"]
+    assert len(receiver.got) == 1, "one at a time for each receiver"
+    with world.database.write("hub") as connection:  # the rest of the slow one's would take as many seconds
+        connection.execute(text("DELETE FROM outbox WHERE state = 'waiting'"))
+    for thread in threads:
+        thread.join()
+    quick.shutdown()
+    quick.server_close()
+
+
+def test_one_sender_takes_only_some_of_the_carriers(world: World, carried: tuple[Deliverer, Later]) -> None:
+    """However many hooks they have; the hub's own reminders are for everyone, and leave one carrier free."""
+    from tokenhub.db import outbox
+
+    with world.database.write("hub") as connection:
+        org_id = world.people["ana"].org_id
+        for number in range(5):
+            for actor in (world.people["ana"].actor, outbox.HUB):
+                told: dict[str, Any] = {
+                    "channel": "webhook",
+                    "target": f"{actor}{number}",
+                    "subject": "",
+                    "payload": {},
+                }
+                outbox.add(connection, org_id=org_id, actor_id=actor, at_ms=1, wait_ms=0, **told)
+        taken = [outbox.claim(connection, runner="one", at_ms=2) for _ in range(10)]
+        senders = [letter.actor_id for letter in taken if letter is not None]
+    assert (senders.count(world.people["ana"].actor), senders.count(outbox.HUB)) == (2, 3)
+
+
+@pytest.mark.parametrize("deed", ["agent.stop", "grant.revoke"])
+def test_what_an_agent_put_in_does_not_leave_after_its_stop(
+    world: World, receiver: Receiver, carried: tuple[Deliverer, Later], deed: str
+) -> None:
+    deliverer, clock = carried
+    hook(world, receiver, kinds=["assigned"])
+    world.do("agent", "task.create", title="by the agent", assignee="ana")
+    world.do("bob", "task.create", title="by a person", assignee="ana")
+    world.do(
+        "admin", deed, **({"agent": "helper"} if deed == "agent.stop" else {"grant": world.ids["grant"]})
+    )
+    clock.ahead_ms = 30_000
+    deliverer.run()
+    assert [json.loads(body)["text"] for _, body in receiver.got] == ["by a person"]
+    letters = {item["text"]: item for item in world.do("admin", "outbox.list", all=True)["items"]}
+    assert letters["by the agent"]["state"] == "failed" and "stopped" in letters["by the agent"]["error"]
+    told = [item["kind"] for item in world.do("admin", "notice.list")["items"]]
+    assert "undelivered" in told, "the person for whom it acts"
+    world.do("admin", "outbox.resend", letter=letters["by the agent"]["id"])
+    clock.ahead_ms += HOUR_MS
+    deliverer.run()
+    assert [json.loads(body)["text"] for _, body in receiver.got] == ["by a person", "by the agent"], (
+        "a person's word"
+    )

@@ -1,6 +1,7 @@
 """Every command by every face (in process, HTTP, MCP, command line, agent runtime): same envelope, audit row, rows and decision.
 
 Each face runs on its own copy of one world. What must differ is masked: fresh ids, instants, secrets, the key.
+On PostgreSQL a copy takes longer, so that half is marked slow.
 """
 
 import base64
@@ -13,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import psycopg
 import pytest
 import structlog
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tests.databases import migrated
+from tests.work.copies import copy_database
 from tests.work.world import SAMPLES, World, build
 from tokenhub.agents.invoke import invoke
 from tokenhub.bootstrap.commands import registry
@@ -30,6 +33,7 @@ from tokenhub.commands.door import Runtime, execute
 from tokenhub.commands.mcp.route import mcp_router
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
+from tokenhub.db.migrate import migrate
 from tokenhub.http.conventions import install
 from tokenhub.http.state import HttpState, set_state
 
@@ -43,10 +47,20 @@ AGENT = ("door", "http", "mcp", "agent")
 COMPARED = ("actor", "command", "effect", "outcome", "arguments", "decision", "changes", "undo", "undoes")
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    settings = Settings(home=tmp_path_factory.mktemp("world") / "var", database_url="")
+SLOW = (pytest.mark.slow, pytest.mark.postgres)
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=SLOW)])
+def template(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    url = ""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_uri").replace("/postgres?", "/th_parity?")
+        with psycopg.connect(request.getfixturevalue("postgres_uri"), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE th_parity")
+    settings = Settings(home=tmp_path_factory.mktemp("world") / "var", database_url=url)
     database = migrated(settings)
+    if url:
+        migrate(database, settings)
     world = build(database, settings)
     database.close()
     for name in ("hub", "ledger"):  # what the copies need stands in one file
@@ -86,7 +100,11 @@ class Faces:
         self.changed = changed
         shutil.rmtree(self.settings.home, ignore_errors=True)
         shutil.copytree(self.template.settings.home, self.settings.home, copy_function=os.link)
-        for name in ("hub.db", "ledger.db"):
+        if self.settings.database_url:
+            if self.opened:
+                self.opened[-1].close()
+            copy_database(self.settings.database_url, "th_parity", "th_face")
+        for name in () if self.settings.database_url else ("hub.db", "ledger.db"):
             (self.settings.home / name).unlink()
             shutil.copyfile(self.template.settings.home / name, self.settings.home / name)
         self.opened.append(Database(self.settings))
@@ -101,10 +119,11 @@ def faces(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Faces]:
-    settings = Settings(home=tmp_path / "var", database_url="")
+    url = template.settings.database_url.replace("/th_parity?", "/th_face?")
+    settings = Settings(home=tmp_path / "var", database_url=url)
     made = Faces(template, client, settings, capsys)
     monkeypatch.setenv("TOKENHUB_HOME", str(settings.home))
-    monkeypatch.setenv("TOKENHUB_DATABASE_URL", "")
+    monkeypatch.setenv("TOKENHUB_DATABASE_URL", url)
     yield made
     for database in made.opened:
         database.close()

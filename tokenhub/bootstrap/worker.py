@@ -39,8 +39,8 @@ WINDOWS_KEPT_MS = 24 * 3_600_000
 SESSIONS_EVERY_S = 600.0
 OUTBOX_EVERY_S = 1.0
 CLOCKWORK_EVERY_S = 2.0
-CARRIERS = 2
-"""So many letters of the outbox are under way at once; one slow receiver does not hold the others up."""
+CARRIERS = 4
+"""So many letters of the outbox are under way at once, one for each receiver: whoever is slow delays nobody else."""
 
 
 @dataclass(frozen=True, slots=True)

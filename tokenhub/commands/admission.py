@@ -6,7 +6,7 @@ policy that was applied a moment ago counts already.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -104,6 +104,9 @@ def admit(context: Context, call: Call) -> Admission:
     connection, view = context.hub, context.view
     lent = _lent(connection, call)
     command, principal = call.command, call.principal
+    reason = _halted(connection, call, lent)
+    if reason is None:  # a grant's end ends its key too, and says more
+        view.check_caller(connection, principal, at_ms=call.at_ms)
     raw: dict[str, Any] = call.shown
     found = thing_of(context, principal, command, raw)
     asked = Ask(
@@ -117,7 +120,6 @@ def admit(context: Context, call: Call) -> Admission:
         at_ms=call.at_ms,
     )
     decision = view.decide(connection, asked)
-    reason = _halted(connection, call, lent)
     if reason is not None:
         return Admission(decision, view, lent, None, reason, found)
     if decision.verdict == "deny":
@@ -140,6 +142,16 @@ def admit(context: Context, call: Call) -> Admission:
     return Admission(decision, view, lent, gate, None, found, bound)
 
 
+def may_also(context: Context, name: str, raw: Mapping[str, Any], found: Found) -> bool:
+    """True if the caller might run this other command on `found` now, without a question: for a command that does
+    among other things what that one does."""
+    command, principal = context.command(name), context.principal
+    lent = grants.chain(context.hub, principal.grant_id) if principal.grant_id else []
+    vouched = provenance.vouched(context.hub, principal, command, raw, found=found, lent=lent)
+    asked = Ask(command, principal, raw, found, lent=lent, vouched=vouched, at_ms=context.now_ms)
+    return context.view.decide(context.hub, asked).verdict == "allow"
+
+
 def explain(command: str, policies: Sequence[str]) -> str:
     """Why policies said no, or ask, in a sentence."""
     for name in policies:
@@ -151,6 +163,14 @@ def explain(command: str, policies: Sequence[str]) -> str:
     if policies:
         return f"The policy {', '.join(f'`{name}`' for name in policies)} of your organisation forbids `{command}`."
     return f"No policy of your organisation permits `{command}`."
+
+
+def halted(connection: Connection, call: Call) -> PermissionDenied | None:
+    """Why an agent may do nothing at all now; asked once more before it is told what it read."""
+    try:
+        return _halted(connection, call, _lent(connection, call))
+    except GrantEnded as ended:
+        return ended
 
 
 def spend(connection: Connection, call: Call, lent: Sequence[Grant]) -> None:

@@ -79,11 +79,18 @@ def database_of(audit_id: str) -> Name:
     return "ledger" if audit_id.startswith(_PREFIX["ledger"] + "_") else "hub"
 
 
-def write(connection: Connection, name: Name, principal: Principal, entry: Entry) -> str:
-    """Append one row to the organisation's chain; returns its id.
+def take_turn(connection: Connection, name: Name, org_id: str) -> None:
+    """Wait until no other writer of this organisation is under way, and keep the others waiting to the end of this one.
 
-    The head's row is locked until the transaction ends; take it last.
+    Taken before anything is asked or locked, so that what a command was admitted by still holds when its row is
+    appended, and rows stand in the chain in the order in which they took effect. On SQLite a writer is alone anyway.
     """
+    if connection.dialect.name == "postgresql":
+        _take_head(connection, name, org_id)
+
+
+def write(connection: Connection, name: Name, principal: Principal, entry: Entry) -> str:
+    """Append one row to the organisation's chain; returns its id. The head's row stays locked (`take_turn`)."""
     seq, before = _take_head(connection, name, principal.org_id)
     row: dict[str, Any] = {
         "id": new_id(_PREFIX[name]),

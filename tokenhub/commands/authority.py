@@ -25,8 +25,9 @@ from tokenhub.db.engine import Database
 from tokenhub.identity import policies
 from tokenhub.identity.departments import standing
 from tokenhub.identity.grants import Grant
+from tokenhub.identity.keys import why_ended
 from tokenhub.identity.types import Principal
-from tokenhub.kernel.errors import InvalidRequest
+from tokenhub.kernel.errors import InvalidRequest, Unauthenticated
 
 Verdict = Literal["allow", "ask", "deny"]
 Json = dict[str, Any]
@@ -99,6 +100,19 @@ class View:
     _answers: dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]] = field(
         default_factory=dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]]
     )
+
+    _ended: dict[str, str | None] = field(default_factory=dict[str, str | None])
+
+    def check_caller(self, connection: Connection, principal: Principal, *, at_ms: int) -> None:
+        """Raises: Unauthenticated if the caller's key was revoked, or its owner disabled, since it was let in."""
+        key_id = principal.key_id
+        if key_id not in self._ended:
+            if len(self._ended) >= PRINCIPALS_MAX:
+                self._ended.clear()
+            self._ended[key_id] = why_ended(connection, key_id, at_ms=at_ms)
+        reason = self._ended[key_id]
+        if reason is not None:
+            raise Unauthenticated(f"{reason} Make a new key with `hub key create`.")
 
     def policies_of(self, connection: Connection, org_id: str) -> Policies:
         """The organisation's policies, or the default set."""

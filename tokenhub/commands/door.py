@@ -1,14 +1,14 @@
 """`execute()`: the one door through which every action of a person, a script or an app goes.
 
-    parse → kill flag → authorize → taint and sinks → gate → budget → one transaction (effect, key, audit) → envelope
+    parse → turn → kill flag → authorize → taint and sinks → gate → budget → one transaction (effect, key, audit) → envelope
 
 A face (CLI, HTTP) only turns its input into arguments and the envelope into its output. What it answers never
 raises: a refusal and a failure are envelopes too. Kill flag, permission and gate are read in the transaction of the
-effect, so nothing can change between the question and the deed.
+effect, in which no other write of the organisation runs, so nothing can change between the question and the deed.
 """
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from tokenhub.commands import audit, gates, provenance
-from tokenhub.commands.admission import Admission, Call, admit, explain, spend
+from tokenhub.commands.admission import Admission, Call, admit, explain, halted, spend
 from tokenhub.commands.audit import Entry
 from tokenhub.commands.authority import authority_of
 from tokenhub.commands.context import Context
@@ -40,6 +40,8 @@ from tokenhub.kernel.words import clipped
 log = structlog.get_logger()
 _TOO_LARGE = "54"
 """PostgreSQL's class of states for what passes a limit, such as the longest value of an index."""
+_LOCKED_OUT = ("40P01", "40001")
+"""PostgreSQL's states for two transactions that waited for each other: it ended this one, whole."""
 KEY_MAX = 256
 """Characters of an idempotency key."""
 PARAM_MAX = 120
@@ -117,7 +119,12 @@ def execute(
         log.info("command_unstorable", command=name, request_id=request_id)
         return _failed(InvalidRequest("A value is too large, or holds a character that is no text."))
     except OperationalError as error:
-        if str(getattr(error.orig, "sqlstate", None) or "").startswith(_TOO_LARGE):
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        if state in _LOCKED_OUT:
+            log.info("command_locked_out", command=name, request_id=request_id)
+            words = "Somebody changed the same in this very moment; try again."
+            return _failed(Conflict(words, code="changed_meanwhile"))
+        if state.startswith(_TOO_LARGE):
             return _failed(InvalidRequest("A value is too large, or holds a character that is no text."))
         log.error("database_unavailable", command=name, request_id=request_id, error=str(error.orig))
         if progress.committing:
@@ -143,10 +150,12 @@ def _read(registry: Registry, runtime: Runtime, call: Call) -> Envelope:
                 context.status, result.model_dump(mode="json"), dry_run=call.dry_run, next=context.next
             )
     if envelope is None:
-        with runtime.database.write("hub") as connection:
+        with _turn(runtime, call) as connection:
             return _turned_away(connection, call, admission)
     if admission.lent:
-        with runtime.database.write("hub") as connection:
+        with _turn(runtime, call) as connection:
+            if halted(connection, call) is not None:  # since it was admitted
+                return _turned_away(connection, call, admission)
             spend(connection, call, admission.lent)
             _read_by(connection, call, admission, envelope.data, context)
             if context.narrows is not None:
@@ -176,8 +185,13 @@ def _write(registry: Registry, runtime: Runtime, call: Call, progress: _Progress
             written = stack.enter_context(runtime.database.write(writes, changes=changes))
             context = _context(registry, runtime, call, stack, writes)
             context.adopt(writes, written)
+            if not call.dry_run:
+                audit.take_turn(written, writes, call.principal.org_id)
             if writes != "hub" and call.principal.grant_id is not None:
-                context.adopt("hub", stack.enter_context(runtime.database.write("hub")))
+                charged = stack.enter_context(runtime.database.write("hub"))
+                if not call.dry_run:
+                    audit.take_turn(charged, "hub", call.principal.org_id)
+                context.adopt("hub", charged)
             admission = admit(context, call)
             if call.ask_only and not admission.asks:
                 return Envelope("success")
@@ -195,11 +209,19 @@ def _write(registry: Registry, runtime: Runtime, call: Call, progress: _Progress
     progress.committing = False
     if answer is not None and not call.dry_run:
         return answer
-    with runtime.database.write("hub") as connection:
+    with _turn(runtime, call) as connection:
         if answer is None:
             return _turned_away(connection, call, admission)
         _rehearsed(connection, call, admission, answer)
     return answer
+
+
+@contextmanager
+def _turn(runtime: Runtime, call: Call) -> Generator[Connection, None, None]:
+    """A transaction for what is noted of a call that changed nothing, or was only told something."""
+    with runtime.database.write("hub") as connection:
+        audit.take_turn(connection, "hub", call.principal.org_id)
+        yield connection
 
 
 def _run(context: Context, call: Call, admission: Admission) -> BaseModel:
@@ -280,7 +302,7 @@ def _rehearsed(connection: Connection, call: Call, admission: Admission, answer:
 
 def _turned_away(connection: Connection, call: Call, admission: Admission) -> Envelope:
     """Refused or asked, and audited as such."""
-    refusal = admission.refusal
+    refusal = admission.refusal or (halted(connection, call) if admission.lent else None)
     reasons = admission.decision.policies
     why = explain(call.command.name, reasons)
     if refusal is None and call.dry_run:

@@ -15,8 +15,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, func, insert, or_, select, update
 
+from tokenhub.db.alone import one_at_a_time
 from tokenhub.db.tables import outbox
 from tokenhub.kernel.ids import new_id
 
@@ -25,6 +26,10 @@ Outcome = Literal["delivered", "refused", "later", "unknown"]
 LEASE_MS = 60_000
 ATTEMPTS_MAX = 8
 BACKOFF_MS, BACKOFF_MAX_MS = 5_000, 600_000
+HUB = "hub"
+"""The sender of what the hub does by itself, for whomever: reminders, deadlines."""
+SENDER_MAX, HUB_MAX = 2, 3
+"""Letters of one sender, and of the hub itself, that are under way at once; for one target it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class Letter:
     error: str
     created_at_ms: int
     ended_at_ms: int | None
+    grant_id: str | None
+    """Set if an agent's command put it in."""
 
 
 def add(
@@ -60,8 +67,9 @@ def add(
     payload: Mapping[str, Any],
     at_ms: int,
     wait_ms: int,
+    grant_id: str | None = None,
 ) -> str:
-    """Put something in; it is sent `wait_ms` from now at the earliest. Returns its id."""
+    """Put something in; it is sent `wait_ms` from now at the earliest. Returns its id. `grant_id`: of an agent."""
     letter_id = new_id("out")
     connection.execute(
         insert(outbox).values(
@@ -80,6 +88,7 @@ def add(
             runner="",
             lease_until_ms=0,
             created_at_ms=at_ms,
+            grant_id=grant_id,
         )
     )
     return letter_id
@@ -87,12 +96,23 @@ def add(
 
 def anything_due(connection: Connection, *, at_ms: int) -> bool:
     """True if `claim` would find something; a read, so that looking takes no write lock."""
-    return connection.execute(select(outbox.c.id).where(_due(at_ms)).limit(1)).first() is not None
+    mine = _due(at_ms) & _free(at_ms)
+    return connection.execute(select(outbox.c.id).where(mine).limit(1)).first() is not None
 
 
 def claim(connection: Connection, *, runner: str, at_ms: int) -> Letter | None:
-    """Take what waits longest and is due, or was left by a carrier that died (its attempt counts as unknown)."""
-    oldest = select(outbox.c.id).where(_due(at_ms)).order_by(outbox.c.send_at_ms, outbox.c.id).limit(1)
+    """Take what waits longest and is due, or was left by a carrier that died (its attempt counts as unknown).
+
+    Not while another letter for the same target is under way, or `SENDER_MAX` of the same sender: whoever is slow
+    delays nobody else. Two who claim at once take turns, so that neither passes these bounds.
+    """
+    one_at_a_time(connection, "outbox")
+    oldest = (
+        select(outbox.c.id)
+        .where(_due(at_ms), _free(at_ms))
+        .order_by(outbox.c.send_at_ms, outbox.c.id)
+        .limit(1)
+    )
     row = connection.execute(select(outbox.c.id, outbox.c.state).where(outbox.c.id.in_(oldest))).one_or_none()
     if row is None:
         return None
@@ -146,10 +166,14 @@ def withdraw(connection: Connection, which: ColumnElement[bool], *, at_ms: int) 
     return list(found.scalars())
 
 
-def resend(connection: Connection, letter: Letter, *, at_ms: int, wait_ms: int) -> bool:
-    """Queue one again that failed or whose outcome is unknown, under its old key; False if it is neither."""
+def resend(connection: Connection, letter: Letter, *, grant_id: str | None, at_ms: int, wait_ms: int) -> bool:
+    """Queue one again that failed or whose outcome is unknown, under its old key; False if it is neither.
+
+    `grant_id`: of the agent that asks for it now; None = a person does, and the stop of an agent counts no more.
+    """
     ended = (outbox.c.id == letter.id) & outbox.c.state.in_(("failed", "unknown"))
     values = {"state": "waiting", "send_at_ms": at_ms + wait_ms, "attempts": 0, "ended_at_ms": None}
+    values["grant_id"] = grant_id
     return bool(connection.execute(update(outbox).where(ended).values(**values)).rowcount)
 
 
@@ -192,6 +216,16 @@ def _due(at_ms: int) -> ColumnElement[bool]:
     return or_(waiting, left)
 
 
+def _free(at_ms: int) -> ColumnElement[bool]:
+    """Nothing else of its target is under way, and not too much of its sender."""
+    sent = outbox.alias()
+    under_way = (sent.c.state == "sending") & (sent.c.lease_until_ms >= at_ms)
+    busy = select(sent.c.target).where(under_way)
+    most = case((sent.c.actor_id == HUB, HUB_MAX), else_=SENDER_MAX)
+    many = select(sent.c.actor_id).where(under_way).group_by(sent.c.actor_id).having(func.count() >= most)
+    return outbox.c.target.not_in(busy) & outbox.c.actor_id.not_in(many)
+
+
 def _letter(row: Row[Any]) -> Letter:
     return Letter(
         id=row.id,
@@ -208,4 +242,5 @@ def _letter(row: Row[Any]) -> Letter:
         error=row.error,
         created_at_ms=row.created_at_ms,
         ended_at_ms=row.ended_at_ms,
+        grant_id=row.grant_id,
     )

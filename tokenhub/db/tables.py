@@ -37,6 +37,7 @@ outbox = Table(
     Column("lease_until_ms", BigInteger, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("ended_at_ms", BigInteger),
+    Column("grant_id", String),  # set = an agent's command put it in: its stop counts for it
     Index("ix_outbox_state", "state", "send_at_ms"),
     Index("ix_outbox_actor_id", "actor_id", "id"),
     Index("ix_outbox_subject", "subject"),

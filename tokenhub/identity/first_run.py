@@ -90,6 +90,12 @@ def local_operator(connection: Connection) -> Principal:
     )
 
 
+def operates(connection: Connection, principal: Principal) -> bool:
+    """True for an administrator in person of the organisation that came with the hub: whose machine it is."""
+    first = connection.execute(select(func.min(organizations.c.id))).scalar_one()
+    return principal.administers and principal.org_id == first
+
+
 def _claim(connection: Connection, *, at_ms: int) -> str | None:
     """The id of the first organisation if this transaction is the one that makes it."""
     if connection.execute(select(func.count()).select_from(organizations)).scalar_one():

@@ -284,6 +284,16 @@ def stopped_by(connection: Connection, lent: Sequence[Grant]) -> str | None:
     return None if row is None else row.reason or f"stopped: {row.subject}"
 
 
+def taken_back(connection: Connection, grant_id: str) -> bool:
+    """True if whoever asked for something within this grant was stopped since, or what was lent was revoked.
+
+    A run's own grant ends with the run; what it asked for before then still leaves the hub.
+    """
+    lent = chain(connection, grant_id)
+    revoked = any(one.revoked_at_ms is not None for one in lent if not one.id.startswith("run_"))
+    return not lent or revoked or stopped_by(connection, lent) is not None
+
+
 def _mine(principal: Principal) -> Any:
     mine = grants.c.org_id == principal.org_id
     if principal.administers:

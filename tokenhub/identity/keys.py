@@ -210,6 +210,12 @@ def principal_of(connection: Connection, key_id: str, *, at_ms: int) -> Principa
     return _principal(row, ends=_earliest((row.expires_at_ms, row.parent_expires_at_ms)))
 
 
+def why_ended(connection: Connection, key_id: str, *, at_ms: int) -> str | None:
+    """Why this key counts no more; None if it does, or if there is none of this id (the owner of the state folder)."""
+    row = connection.execute(_keys_query().where(api_keys.c.id == key_id)).one_or_none()
+    return None if row is None else _dead(row, at_ms)
+
+
 def _add_secret(
     connection: Connection, key_id: str, secret: str, *, at_ms: int, expires_at_ms: int | None = None
 ) -> None:

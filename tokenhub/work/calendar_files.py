@@ -9,7 +9,9 @@ from pydantic import Field
 from sqlalchemy import Row, insert, or_, select, update
 
 from tokenhub.commands import Command, Context, Example, Model, command
+from tokenhub.commands.admission import may_also
 from tokenhub.commands.declare import Content
+from tokenhub.commands.resources import Found
 from tokenhub.kernel.errors import InvalidRequest
 from tokenhub.kernel.ids import new_id
 from tokenhub.work import ical
@@ -68,7 +70,8 @@ class Exported(Model):
 def event_import(ctx: Context, args: EventImport) -> Imported:
     """They become your own events: nobody is asked and no room is booked; the file's people stay as addresses.
 
-    Up to 1 MB and 1,000 events. An event that cannot be taken is skipped and named; the others are taken.
+    Up to 1 MB and 1,000 events. An event that cannot be taken, or that is there and that you may not change, is skipped
+    and named; the others are taken.
     """
     parsed = ical.parse(args.content, tz=args.tz or zone_of(ctx, ctx.principal.actor))
     mine = (events.c.owner_id == ctx.principal.actor) & (events.c.org_id == ctx.principal.org_id)
@@ -77,18 +80,25 @@ def event_import(ctx: Context, args: EventImport) -> Imported:
         (row.uid, row.instance): row
         for row in ctx.hub.execute(select(events).where(mine, events.c.uid.in_(uids)).order_by(events.c.id))
     }
+    kept = {key for key, row in there.items() if not _may_change(ctx, row)}
     new: list[dict[str, Any]] = []
+    skipped_here = [f"{there[key].title!r}: you may not change it" for key in kept]
     updated = 0
     reminded: list[str] = []
     for entry, parts in ical.by_series(parsed.entries):
         skipped = frozenset(one.instance.isoformat() for one in parts if one.instance is not None)
         whole = replace(entry, times=replace(entry.times, exceptions=entry.times.exceptions | skipped))
-        found = there.get((entry.uid, "" if entry.instance is None else entry.instance.isoformat()))
+        named = (entry.uid, "" if entry.instance is None else entry.instance.isoformat())
+        if named in kept:
+            continue
+        found = there.get(named)
         series_id = found.id if found is not None else new_id("event")
         for one in (whole, *(part for part in parts if not part.cancelled)):
             child = one.instance is not None and one is not whole
             name = "" if one.instance is None else one.instance.isoformat()
             row = there.get((one.uid, name))
+            if (one.uid, name) in kept:
+                continue
             values = _columns(ctx, one) | {"series_id": series_id if child else None, "instance": name}
             event_id = row.id if row is not None else (new_id("event") if child else series_id)
             if row is None:
@@ -104,7 +114,7 @@ def event_import(ctx: Context, args: EventImport) -> Imported:
         ctx.hub.execute(insert(events), [{**one, "owner_id": ctx.principal.actor} for one in new])
     for event_id in reminded:
         settle(ctx, event_id)
-    return Imported(added=len(new), updated=updated, skipped=parsed.skipped[:200])
+    return Imported(added=len(new), updated=updated, skipped=[*parsed.skipped, *skipped_here][:200])
 
 
 @command(
@@ -143,6 +153,11 @@ def event_export(ctx: Context, args: EventExport) -> Exported:
     return Exported(
         content=ical.to_text([_entry(ctx, row, moved.get(row.id, set())) for row in rows], now=now)
     )
+
+
+def _may_change(ctx: Context, row: Row[Any]) -> bool:
+    """An event that is there is changed only by whoever might run `event.set` on it."""
+    return may_also(ctx, "event.set", {"event": row.id}, Found(row.id, row.owner_id, row.title))
 
 
 def _columns(ctx: Context, entry: Entry) -> dict[str, Any]:

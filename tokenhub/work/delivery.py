@@ -14,6 +14,7 @@ from sqlalchemy import insert, select
 from tokenhub.db import outbox
 from tokenhub.db.engine import Database
 from tokenhub.db.outbox import Letter, Outcome
+from tokenhub.identity import grants
 from tokenhub.kernel.clock import Clock, SystemClock
 from tokenhub.kernel.ids import new_id
 from tokenhub.work.calendar_tables import hooks
@@ -22,6 +23,7 @@ from tokenhub.work.tables import notices
 log = structlog.get_logger()
 BATCH_MAX = 100
 """Letters that one round carries at most."""
+STOPPED = "The agent that asked for this was stopped, or its grant was revoked; it was not sent."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +78,16 @@ class Deliverer:
             hook = connection.execute(
                 select(hooks).where(hooks.c.id == letter.target, hooks.c.org_id == letter.org_id)
             ).one_or_none()
+            stopped = letter.grant_id is not None and grants.taken_back(connection, letter.grant_id)
+        once = hook is not None and hook.once
         if hook is None:
-            attempt, once = Attempt("refused", "The hook was removed."), False
-        elif hook.once and letter.unknowns:
-            attempt, once = (
-                Attempt("refused", "The hub was stopped while it sent this; it may have arrived."),
-                True,
-            )
+            attempt = Attempt("refused", "The hook was removed.")
+        elif stopped:
+            attempt = Attempt("refused", STOPPED)
+        elif once and letter.unknowns:
+            attempt = Attempt("refused", "The hub was stopped while it sent this; it may have arrived.")
         else:
-            attempt, once = (
-                self._carrier.carry(Address(hook.url, hook.secret), letter.id, letter.payload),
-                hook.once,
-            )
+            attempt = self._carrier.carry(Address(hook.url, hook.secret), letter.id, letter.payload)
         self._finish(letter, attempt, once=once)
         return True
 

@@ -183,7 +183,8 @@ def hook_send(ctx: Context, args: HookSend) -> Queued:
     row = _find(ctx.hub, ctx.principal, args.hook)
     wait_ms = round(ctx.settings.outbox_wait_s * 1000)
     about = {"kind": "message", "subject": "", "text": args.text}
-    letter_id = queue(ctx.hub, row, actor_id=ctx.principal.actor, at_ms=ctx.now_ms, wait_ms=wait_ms, **about)
+    by: Any = {"actor_id": ctx.principal.actor, "grant_id": ctx.principal.grant_id}
+    letter_id = queue(ctx.hub, row, at_ms=ctx.now_ms, wait_ms=wait_ms, **by, **about)
     return Queued(id=letter_id, hook=row.name, text=args.text, send_at_ms=ctx.now_ms + wait_ms)
 
 

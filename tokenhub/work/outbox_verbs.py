@@ -131,7 +131,8 @@ def outbox_resend(ctx: Context, args: OutboxNamed) -> OutboxView:
     """Only what ended as `failed` or `unknown`. It waits again first."""
     letter = _find(ctx.hub, ctx.principal, args.letter)
     wait_ms = round(ctx.settings.outbox_wait_s * 1000)
-    if not outbox.resend(ctx.hub, letter, at_ms=ctx.now_ms, wait_ms=wait_ms):
+    grant_id = ctx.principal.grant_id
+    if not outbox.resend(ctx.hub, letter, grant_id=grant_id, at_ms=ctx.now_ms, wait_ms=wait_ms):
         raise Conflict(f"It is {letter.state}.", code="not_failed", param="letter")
     return outbox_show(ctx, OutboxNamed(letter=letter.id))
 

@@ -123,6 +123,7 @@ def notify(ctx: Context, users: Iterable[str], *, kind: str, subject: str, text:
         text=text,
         at_ms=ctx.now_ms,
         wait_ms=round(ctx.settings.outbox_wait_s * 1000),
+        grant_id=ctx.principal.grant_id,
     )
 
 

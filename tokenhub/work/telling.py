@@ -13,7 +13,7 @@ from tokenhub.work.calendar_tables import hooks
 from tokenhub.work.tables import notices
 
 WEBHOOK = "webhook"
-HUB = "hub"
+HUB = outbox.HUB
 """Who tells what the hub does by itself: reminders, deadlines."""
 
 
@@ -28,8 +28,12 @@ def tell(
     text: str,
     at_ms: int,
     wait_ms: int,
+    grant_id: str | None = None,
 ) -> None:
-    """A notice for each of these people; what their hooks want waits `wait_ms` in the outbox."""
+    """A notice for each of these people; what their hooks want waits `wait_ms` in the outbox.
+
+    `grant_id`: of the agent whose command tells it; if the agent is stopped, what waits does not leave.
+    """
     told = list(dict.fromkeys(users))
     rows = [
         {
@@ -51,7 +55,8 @@ def tell(
     for row in connection.execute(select(hooks).where(theirs)).all():
         if {kind, "*"} & set(json.loads(row.kinds)):
             queue(
-                connection, row, actor_id=actor_id, kind=kind, subject=subject, text=text[:500], at_ms=at_ms, wait_ms=wait_ms
+                connection, row, actor_id=actor_id, kind=kind, subject=subject, text=text[:500], at_ms=at_ms, wait_ms=wait_ms,
+                grant_id=grant_id,
             )  # fmt: skip
 
 
@@ -65,6 +70,7 @@ def queue(
     text: str,
     at_ms: int,
     wait_ms: int,
+    grant_id: str | None = None,
 ) -> str:
     """Put one text for a hook into the outbox; returns its id."""
     sender = directory.user_names(connection, hook.org_id, {actor_id}).get(actor_id, actor_id)
@@ -86,4 +92,5 @@ def queue(
         payload=payload,
         at_ms=at_ms,
         wait_ms=wait_ms,
+        grant_id=grant_id,
     )

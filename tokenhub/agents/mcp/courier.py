@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Literal
 
 import structlog
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
 from tokenhub.agents.mcp import store
@@ -151,16 +151,9 @@ def _leave(
         tool = store.find_tool(connection, row["org_id"], server.name, row["tool"])
         if tool is None or tool.state != "allowed" or tool.digest != row["digest"]:
             return "changed"  # what was seen is kept
-        if row["grant_id"] and _stopped(connection, row["grant_id"]):
+        if row["grant_id"] and grants.taken_back(connection, row["grant_id"]):
             return "stopped"
         return "leave" if store.mark_sent(connection, call_id, at_ms=at_ms) else "taken"
-
-
-def _stopped(connection: Connection, grant_id: str) -> bool:
-    """A run's own grant ends with the run; what it asked for before then still leaves."""
-    lent = grants.chain(connection, grant_id)
-    revoked = any(one.revoked_at_ms is not None for one in lent if not one.id.startswith("run_"))
-    return not lent or revoked or grants.stopped_by(connection, lent) is not None
 
 
 def _kept(answer: Answer) -> Json:

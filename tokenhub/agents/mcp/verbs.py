@@ -12,8 +12,9 @@ from tokenhub.agents.mcp.types import DECLARABLE, Server, Tool
 from tokenhub.commands import Command, Context, Example, Model, Secret, command
 from tokenhub.commands.tools import Tool as NamedTool
 from tokenhub.commands.tools import named
+from tokenhub.identity.first_run import operates
 from tokenhub.jobs import store as job_store
-from tokenhub.kernel.errors import Conflict, InvalidRequest, NotFound
+from tokenhub.kernel.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 
 VERBS: list[Command] = []
 REFRESH = "mcp.refresh"
@@ -168,11 +169,18 @@ class ForbidArgs(Model):
 def mcp_add(ctx: Context, args: AddArgs) -> ServerAdded:
     """It is asked for its tools at once; none of them is a command before `hub mcp allow`.
 
-    A program runs in a sandbox that does not see the hub's own folder nor its environment; it does see the network.
+    A program is added only by an administrator of the hub's own organisation, in person: its sandbox does not see the
+    hub's own folder nor its environment, but it does see the machine's other files, and the network.
     """
     if len(store.list_servers(ctx.hub, ctx.principal.org_id)) >= SERVERS_MAX:
         raise Conflict(f"There are {SERVERS_MAX} MCP servers; remove one first.", code="too_many_servers")
     url, words = _target(args.target)
+    if words and not operates(ctx.hub, ctx.principal):
+        raise PermissionDenied(
+            "Only an administrator of the hub's own organisation, in person, has it start a program on its machine; a URL"
+            " can be added.",
+            param="target",
+        )
     if args.token and (not url or not _VISIBLE.fullmatch(args.token)):
         raise InvalidRequest("`token` is for a URL, and of signs that a header carries.", param="token")
     if not ctx.dry_run and ctx.settings.home.exists():
