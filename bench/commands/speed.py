@@ -22,7 +22,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from tests.acceptance.hub import ADMIN_KEY, TINY, Hub
 from tokenhub.bootstrap.commands import registry
 from tokenhub.commands.admission import Call, admit
 from tokenhub.commands.authority import Ask, authority_of
+from tokenhub.commands.context import Context
 from tokenhub.commands.door import Runtime, execute
 from tokenhub.commands.parsing import parse
 from tokenhub.commands.resources import Found
@@ -124,12 +125,24 @@ def authorisation(door: Door, seconds: float) -> Json:
         decisions: list[float] = []
         raw = {"task": task, "title": "two"}
         until = time.perf_counter() + seconds / 2
-        with door.database.read("hub") as connection:
+        with door.database.read("hub") as connection, ExitStack() as stack:
             while time.perf_counter() < until:
                 now = int(time.time() * 1000)
                 call = Call(declared, principal, arguments, raw, False, "", "", now)
                 started = time.perf_counter()
-                admission = admit(connection, authority.view(connection), call)
+                context = Context(
+                    principal=principal,
+                    settings=door.settings,
+                    now_ms=now,
+                    dry_run=False,
+                    database=door.database,
+                    writes=None,
+                    stack=stack,
+                    registry=registry(),
+                    authority=authority,
+                )
+                context.adopt("hub", connection)
+                admission = admit(context, call)
                 admissions.append((time.perf_counter() - started) * 1e6)
                 assert admission.decision.verdict == "allow"
                 ask = Ask(
