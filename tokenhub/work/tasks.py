@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, Select, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
@@ -324,14 +324,16 @@ def _task(connection: Connection, principal: Principal, named: str) -> Found:
 
 def _find(connection: Connection, principal: Principal, named: str) -> Row[Any]:
     whose = {"org_": principal.org_id, "me_": principal.actor, "user_": principal.user_id or ""}
-    rows = connection.execute(_FIND, {**whose, "named_": named}).all()
-    exact = [row for row in rows if row.id == named]
-    if len(exact or rows) != 1:
+    row = connection.execute(_BY_ID, {**whose, "named_": named}).one_or_none()
+    if row is not None:
+        return row
+    rows = connection.execute(_BY_TITLE, {**whose, "named_": named}).all()
+    if len(rows) != 1:
         problem = (
             f"Several tasks are called {named!r}; name one by its id." if rows else f"No task {named!r}."
         )
         raise TaskNotFound(problem, param="task", hint="List them with `hub task list`.")
-    return (exact or rows)[0]
+    return rows[0]
 
 
 def _change(ctx: Context, task_id: str, **values: Any) -> TaskView:
@@ -378,16 +380,11 @@ def _views(ctx: Context, rows: list[Row[Any]]) -> list[TaskView]:
     ]
 
 
-def _find_query() -> Select[Any]:
-    named = bindparam("named_")
-    seen = tasks_seen(bindparam("org_"), bindparam("me_"), bindparam("user_"))
-    query = select(tasks).where(seen, or_(tasks.c.id == named, tasks.c.title == named))
-    return query.order_by(tasks.c.id != named).limit(50)
-
-
 # Made once: making a statement costs more than running it.
+_SEEN = tasks_seen(bindparam("org_"), bindparam("me_"), bindparam("user_"))
 _INSERT = insert(tasks)
-_FIND = _find_query()
+_BY_ID = select(tasks).where(tasks.c.id == bindparam("named_"), _SEEN)
+_BY_TITLE = select(tasks).where(tasks.c.title == bindparam("named_"), _SEEN).limit(2)
 _ONE = select(tasks).where(tasks.c.id == bindparam("task_"))
 _COMMENTS = (
     select(task_comments)
