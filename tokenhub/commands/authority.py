@@ -8,8 +8,10 @@ allow, ask (a person's yes would make it an allow) or deny. A policy that fails 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
@@ -28,10 +30,14 @@ from tokenhub.identity.grants import Grant
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest
 
+_ANY_THING = re.compile(r",\s*resource\s*,?\s*\)")
+"""The end of a head that takes every resource."""
 Verdict = Literal["allow", "ask", "deny"]
 Json = dict[str, Any]
 PRINCIPALS_MAX = 4096
 ANSWERS_MAX = 8192
+PARSED_MAX = 64
+"""Texts that stay parsed; a counter that moves for another reason than a new text costs no parsing."""
 TEXT_MAX = 512
 """Longer arguments are not shown to policies."""
 
@@ -73,7 +79,7 @@ class Decision:
         return json.dumps({**kept, "question": self.question}, ensure_ascii=False, separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policies:
     """A parsed text."""
 
@@ -81,10 +87,16 @@ class Policies:
     text: str
     handle: PolicySet
 
-    @property
+    @cached_property
     def sees_arguments(self) -> bool:
         """False if no policy of the text can name `context.args`, not even by an escape in a string."""
         return "args" in self.text or "\\" in self.text
+
+    @cached_property
+    def sees_things(self) -> bool:
+        """False if every policy, those of the floor too, takes any resource: then none can tell one thing from another."""
+        text = _ANY_THING.sub("", FLOOR + self.text)
+        return "resource" in text or "\\" in text
 
 
 @dataclass(slots=True)
@@ -175,7 +187,8 @@ class View:
     ) -> tuple[Verdict, tuple[str, ...]]:
         """Put it to Cedar, once for as long as the counters stand still: the answer hangs on nothing else."""
         kept = not shown and "outside" not in question and under is self._policies.get(org_id)
-        key = (org_id, command, *question["principal"], question["user"], *question["resource"])
+        thing = question["resource"] if under.sees_things else ()
+        key = (org_id, command, *question["principal"], question["user"], *thing)
         key += tuple(question["flags"].values())
         answer = self._answers.get(key) if kept else None
         if answer is None:
@@ -253,6 +266,7 @@ def authority_of(database: Database, registry: Registry) -> Authority:
     return found
 
 
+@lru_cache(maxsize=PARSED_MAX)
 def parse(text: str, version: int) -> Policies:
     """The floor and a text above it. Raises: InvalidRequest with Cedar's own words."""
     try:

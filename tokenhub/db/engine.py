@@ -6,6 +6,7 @@ database. One request or job is one transaction, opened and committed here, at t
 """
 
 import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tokenhub.config import Settings
@@ -22,6 +24,8 @@ from tokenhub.db.prepared import Prepared
 from tokenhub.db.sqlite_writing import PAGES_MAX, WAIT_S, Checkpoints, Line, begin_writing
 
 Name = Literal["hub", "ledger"]
+PING_S = 1.0
+"""A connection to PostgreSQL that lay idle for longer is tried before it is used."""
 
 
 class Database:
@@ -95,9 +99,25 @@ def _postgres_engine(settings: Settings, name: Name) -> Engine:
     if settings.durability == "process":
         # Our processes may die, the server does not lose what it acknowledged unless the machine loses power.
         options += " -csynchronous_commit=off"
-    return create_engine(
-        url, pool_size=8, max_overflow=16, pool_pre_ping=True, connect_args={"options": options}
+    engine = create_engine(
+        url, pool_size=8, max_overflow=16, pool_use_lifo=True, connect_args={"options": options}
     )
+
+    def on_checkin(_connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info["used"] = time.monotonic()
+
+    def on_checkout(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        """A server that was restarted has closed what lay idle; one that answered just now need not be asked."""
+        if time.monotonic() - entry.info.get("used", 0.0) < PING_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("The server closed this connection.") from error
+
+    event.listen(engine, "checkin", on_checkin)
+    event.listen(engine, "checkout", on_checkout)
+    return engine
 
 
 def _sqlite_engine(settings: Settings, name: Name, cache_kib: int) -> Engine:
