@@ -231,7 +231,9 @@ def test_waiting_for_an_answer_from_outside_is_no_loop(
     """A script of a skill that still runs is looked at again and again, with pauses; looks at what has ended count."""
     look = [["skill.result", {"run": office.world.ids["run"]}]]
     run = office.run(script(*[look] * 5, "It still runs."), by="admin")
-    assert (run.state, run.waits_for) == ("waiting", "time"), "asked again in the same moment, it would say the same"
+    assert (run.state, run.waits_for) == ("waiting", "time"), (
+        "asked again in the same moment, it would say the same"
+    )
     monkeypatch.setattr(loop, "OUTSIDE_LOOK_MS", 0)
     office.pass_time(5000)
     office.work()

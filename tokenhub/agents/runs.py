@@ -120,9 +120,7 @@ def lock_root(connection: Connection, run: Run) -> None:
 def claim(connection: Connection, run_id: str, segment: int, *, worker: str, at_ms: int) -> Run | None:
     """Begin a stretch, or take up one that this worker began in a former life; None if it is not the newest."""
     mine = {"run_": run_id, "of_segment": segment, "worker_": worker}
-    row = connection.execute(
-        _CLAIM, {**mine, "at_": at_ms, "lease_": at_ms + LEASE_MS}
-    ).one_or_none()
+    row = connection.execute(_CLAIM, {**mine, "at_": at_ms, "lease_": at_ms + LEASE_MS}).one_or_none()
     return None if row is None else _run(row)
 
 

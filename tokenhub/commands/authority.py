@@ -25,7 +25,7 @@ from tokenhub.commands.resources import Found
 from tokenhub.db import revision
 from tokenhub.db.engine import Database
 from tokenhub.identity import policies
-from tokenhub.identity.departments import standing
+from tokenhub.identity.departments import Standing, standing
 from tokenhub.identity.grants import Grant
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest
@@ -104,10 +104,13 @@ class View:
     """Who may do what, at one state of the counters."""
 
     actions: Entities
+    made: dict[str, Entities] = field(default_factory=dict[str, Entities])
+    """Parsed sets by what was described: who stands as before needs no new one."""
     _policies: dict[str, Policies] = field(default_factory=dict[str, Policies])
     _principals: dict[tuple[str, str, str], Entities] = field(
         default_factory=dict[tuple[str, str, str], Entities]
     )
+    _standings: dict[tuple[str, str], Standing] = field(default_factory=dict[tuple[str, str], Standing])
     _answers: dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]] = field(
         default_factory=dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]]
     )
@@ -231,9 +234,25 @@ class View:
         if found is None:
             if len(self._principals) >= PRINCIPALS_MAX:
                 self._principals.clear()
-            described = _describe(connection, org_id, kind, id, user_id)
-            found = added(self.actions, described)
-            self._principals[key] = found
+            known = self._standing(connection, org_id, user_id) if user_id else None
+            found = self._principals[key] = self._set_of(_describe(org_id, kind, id, user_id, known))
+        return found
+
+    def _standing(self, connection: Connection, org_id: str, user_id: str) -> Standing:
+        found = self._standings.get((org_id, user_id))
+        if found is None:
+            if len(self._standings) >= PRINCIPALS_MAX:
+                self._standings.clear()
+            found = self._standings[org_id, user_id] = standing(connection, org_id, user_id)
+        return found
+
+    def _set_of(self, described: list[Json]) -> Entities:
+        text = json.dumps(described)
+        found = self.made.get(text)
+        if found is None:
+            if len(self.made) >= PRINCIPALS_MAX:
+                self.made.clear()
+            found = self.made[text] = added(self.actions, described)
         return found
 
 
@@ -249,7 +268,7 @@ class Authority:
         counters = revision.counters(connection)
         seen, view = self._seen
         if seen != counters:
-            view = View(self._actions)
+            view = View(self._actions, view.made)
             self._seen = (counters, view)
         return view
 
@@ -332,12 +351,11 @@ def _outside_entity(command: str, effect: str) -> Json:
     )
 
 
-def _describe(connection: Connection, org_id: str, kind: str, id: str, user_id: str) -> list[Json]:
-    """The principal and everything that it is in."""
+def _describe(org_id: str, kind: str, id: str, user_id: str, known: Standing | None) -> list[Json]:
+    """The principal and everything that it is in; `known` of its user, None if it has none."""
     org = ("Org", org_id)
-    if not user_id:
+    if known is None:
         return [_entity("Org", org_id), _entity(kind, id, parents=[org])]
-    known = standing(connection, org_id, user_id)
     groups = [("Role", known.role), *(("Team", team) for team in known.teams)]
     above = {
         department: path[place + 1 :] for path in known.departments for place, department in enumerate(path)

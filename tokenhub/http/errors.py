@@ -34,7 +34,9 @@ def error_response(error: HubError) -> JSONResponse:
 
 def failure_response(request: Request, error: Exception) -> JSONResponse:
     """The answer to one of our errors, or to a database that did not answer."""
-    return _on_hub_error(request, error) if isinstance(error, HubError) else _on_database_error(request, error)
+    return (
+        _on_hub_error(request, error) if isinstance(error, HubError) else _on_database_error(request, error)
+    )
 
 
 def install_handlers(app: FastAPI) -> None:

@@ -319,9 +319,7 @@ def of_role(connection: Connection, org_id: str, role: str) -> list[str]:
     return list(connection.execute(query.order_by(users.c.id)).scalars())
 
 
-def open_projects(
-    org_id: str | BindParameter[str], user_id: str | BindParameter[str]
-) -> Select[tuple[str]]:
+def open_projects(org_id: str | BindParameter[str], user_id: str | BindParameter[str]) -> Select[tuple[str]]:
     """Ids of the projects whose work this user (empty = no person) sees: those of no team, and of their teams."""
     mine = select(memberships.c.team_id).where(memberships.c.user_id == user_id)
     return select(projects.c.id).where(
