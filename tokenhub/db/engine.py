@@ -80,6 +80,16 @@ class Database:
         with self._engines[name].connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
+    @contextmanager
+    def look(self, name: Name) -> Generator[Connection, None, None]:
+        """For one statement that only reads: no transaction around it, which on PostgreSQL is two ways to the server."""
+        if self.dialect == "sqlite":
+            with self.read(name) as connection:
+                yield connection
+            return
+        with self._engines[name].connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+
     def close(self) -> None:
         """Close every pooled connection."""
         self._checkpoints.close()
