@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import AsyncGenerator, Callable
 
 import uvicorn
@@ -13,7 +14,7 @@ from tokenhub.assistant.api import build_router
 from tokenhub.bootstrap.app import build_assistant
 from tokenhub.bootstrap.commands import registry
 from tokenhub.bootstrap.logs import configure_logs
-from tokenhub.commands.api import router_of
+from tokenhub.commands.api import PlainCalls, router_of
 from tokenhub.commands.mcp.route import mcp_router
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
@@ -21,6 +22,9 @@ from tokenhub.http import sessions
 from tokenhub.http.console_files import console_router
 from tokenhub.http.conventions import install
 from tokenhub.http.state import HttpState
+
+SWITCH_S = 0.001
+"""A command gives the interpreter away at each statement; it is not to wait five milliseconds each time to get it back."""
 
 
 def run_app(
@@ -31,6 +35,7 @@ def run_app(
 ) -> None:
     """Serve until SIGTERM or SIGINT. `listener`: a listening socket inherited from the supervisor."""
     configure_logs(settings)
+    sys.setswitchinterval(SWITCH_S)
     if listener is None:
         settings.run_dir.mkdir(parents=True, exist_ok=True)
         settings.app_socket.unlink(missing_ok=True)  # of an app that was killed
@@ -77,9 +82,10 @@ def build_app(
         redoc_url=None,
         lifespan=lifespan,
     )
+    commands = registry()
+    app.add_middleware(PlainCalls, registry=commands)  # within the conventions
     install(app, HttpState(database=database, settings=settings))
     assistant_router = build_router(assistant, default_model=settings.model, currency=settings.currency)
-    commands = registry()
     for router in (
         _health(),
         sessions.router,

@@ -16,20 +16,23 @@ BARS = {"authorisation_us": 500.0, "command_ms": 20.0, "durable_per_s": 1500.0, 
     " in process on SQLite; MCP discovery < 2,000 tokens",
 )
 def speed(run: Run) -> Measured:
-    """Commands at a fixed rate are judged by HTTP, through gateway and app; in process they stand beside it."""
+    """Commands at a fixed rate are judged by HTTP, through gateway and app; in process they stand beside it.
+
+    A decision is judged by the clock; the first one after a change of who may do what by its CPU time too.
+    """
     found = measure(seconds=3 if run.quick else 10, rate=RATE, note=run.note)
-    decided, admitted = (
+    decided, first, first_cpu, admitted = (
         max(
             found[name]["authorisation"][who][part]["p99_us"]
             for name in ("sqlite", "postgresql")
             for who in ("person", "agent")
         )
-        for part in ("decision", "admission")
+        for part in ("decision", "first", "first_cpu", "admission")
     )
     paced = {(name, one["face"]): one for name in ("sqlite", "postgresql") for one in found[name]["paced"]}
     durable, told = found["sqlite"]["durable"]["per_s"], found["discovery"]
     holds = {
-        "authorisation": decided < BARS["authorisation_us"],
+        "authorisation": max(decided, first_cpu) < BARS["authorisation_us"],
         "sqlite": _fast(paced["sqlite", "http"]),
         "postgresql": _fast(paced["postgresql", "http"]),
         "durable": durable >= BARS["durable_per_s"],
@@ -38,7 +41,7 @@ def speed(run: Run) -> Measured:
     if not run.quick:
         run.note(f"written to {save(found).name}")
     words = (
-        f"authorisation p99 {decided / 1000:.2f} ms (with its look-ups {admitted / 1000:.2f}); commands p99 at {RATE:.0f}/s by HTTP:"
+        f"authorisation p99 {decided / 1000:.2f} ms, first time {first_cpu / 1000:.2f} of CPU, {first / 1000:.2f} by the clock (with look-ups {admitted / 1000:.2f}); commands p99 at {RATE:.0f}/s by HTTP:"
         f" SQLite {_words(paced['sqlite', 'http'])}, PostgreSQL {_words(paced['postgresql', 'http'])}"
         f" (in process {_words(paced['sqlite', 'in process'])}, {_words(paced['postgresql', 'in process'])});"
         f" {durable:.0f} durable/s; discovery {told['tokens']} tokens of {told['tokenizer']} for {told['commands']} commands;"

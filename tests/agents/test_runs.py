@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.acceptance.scripted_agent import script
 from tests.agents.conftest import Office
-from tokenhub.agents import context
+from tokenhub.agents import context, loop
 from tokenhub.agents.minds import MINDS
 from tokenhub.commands import audit
 
@@ -221,3 +223,20 @@ def test_one_sitting_answers_all_that_a_reply_asks(office: Office) -> None:
     done = office.look(run.id)
     assert (done.state, done.answer) == ("done", "Both are gone.")
     assert [one.state for one in office.steps(run.id) if one.kind == "command"] == ["done", "done"]
+
+
+def test_waiting_for_an_answer_from_outside_is_no_loop(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script of a skill that still runs is looked at again and again, with pauses; looks at what has ended count."""
+    look = [["skill.result", {"run": office.world.ids["run"]}]]
+    run = office.run(script(*[look] * 5, "It still runs."), by="admin")
+    assert (run.state, run.waits_for) == ("waiting", "time"), (
+        "asked again in the same moment, it would say the same"
+    )
+    monkeypatch.setattr(loop, "OUTSIDE_LOOK_MS", 0)
+    office.pass_time(5000)
+    office.work()
+    run = office.look(run.id)
+    assert (run.state, run.code) == ("done", "answered")
+    assert sum(step.kind == "command" for step in office.steps(run.id)) == 5

@@ -8,6 +8,8 @@ from sqlalchemy import select, update
 
 from tests.commands.conftest import Call
 from tokenhub.commands import Envelope
+from tokenhub.commands.authority import parse
+from tokenhub.commands.policy_set import DEFAULT
 from tokenhub.commands.tables import audit
 from tokenhub.db.engine import Database
 from tokenhub.identity.keys import authenticate
@@ -301,3 +303,24 @@ def test_a_question_can_be_put_without_the_deed(call: Call, lend: Any) -> None:
         "a yes is not used up by asking"
     )
     assert call("key.revoke", {"key": "old"}, by=agent).ok
+
+
+@pytest.mark.parametrize(
+    "one_thing",
+    [
+        'forbid (principal, action, resource == User::"{id}");',
+        'forbid (principal, action, resource) when {{ resource == User::"{id}" }};',
+    ],
+)
+def test_an_answer_about_one_thing_is_kept_for_others_only_where_no_policy_sees_the_thing(
+    call: Call, one_thing: str
+) -> None:
+    spared, closed = (_data(call("user.create", {"name": name}))["id"] for name in ("a", "b"))
+    assert call("user.show", {"user": spared}).ok and call("user.show", {"user": closed}).ok
+    text = f'{PEOPLE} @id("closed") {one_thing.format(id=closed)}'
+    _data(call("policy.apply", {"text": text}))
+    assert call("user.show", {"user": spared}).ok
+    assert _code(call("user.show", {"user": closed})) == "policy_denied"
+    assert call("user.show", {"user": spared}).ok
+    assert not parse(DEFAULT, 0).sees_things and parse(text, 1).sees_things
+    assert not parse(PEOPLE + "permit (principal, action, resource) when { context.mine };", 1).sees_things

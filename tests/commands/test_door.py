@@ -217,7 +217,8 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(
     def no_more_pages(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count=1")  # SQLite then says what it says of a full disk
 
-    event.listen(database.engine("hub"), "begin", no_more_pages)
+    writer = database._writers["hub"]
+    event.listen(writer, "begin", no_more_pages)
     failed = None
     for number in range(2000):
         failed = do("thing.make", {"name": f"t{number}", "token": "x" * 200})
@@ -225,7 +226,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_written(
             break
     assert failed is not None and failed.error is not None
     assert (failed.error.status, failed.error.message) == (503, "The disk is full: nothing was written.")
-    event.remove(database.engine("hub"), "begin", no_more_pages)
+    event.remove(writer, "begin", no_more_pages)
     with database.write("hub") as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1073741823")
         made = connection.execute(select(func.count()).select_from(teams)).scalar_one()

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from tokenhub.commands import identity_verbs
-from tokenhub.commands.api import router_of
+from tokenhub.commands.api import PlainCalls, router_of
 from tokenhub.commands.registry import Registry
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
@@ -25,12 +25,16 @@ def first(database: Database, settings: Settings) -> FirstRun:
     return made
 
 
-@pytest.fixture
-def app(database: Database, settings: Settings, first: FirstRun) -> FastAPI:
+@pytest.fixture(params=["plain", "routed"])
+def app(database: Database, settings: Settings, first: FirstRun, request: pytest.FixtureRequest) -> FastAPI:
+    """Once as the hub composes it, and once with the routes alone: a plain call says what the routes would."""
     made = FastAPI(docs_url=None, redoc_url=None)
+    commands = Registry(identity_verbs)
+    if request.param == "plain":
+        made.add_middleware(PlainCalls, registry=commands)
     install(made, HttpState(database, settings))
     made.include_router(sessions.router)
-    made.include_router(router_of(Registry(identity_verbs)))
+    made.include_router(router_of(commands))
 
     @made.get("/boom")
     def boom() -> None:

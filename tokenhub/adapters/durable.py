@@ -5,12 +5,16 @@ steps; the run's own journal is finer and commits with the effects (decision 001
 a run, because it costs 50 MB and a second.
 """
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 
 import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from tokenhub.agents.dispatch import STRETCHES_MAX
 from tokenhub.config import Settings
@@ -20,6 +24,8 @@ CLOSE_S = 5
 BEGIN_S = 5.0
 """A stretch that has no thread by then was known to DBOS as ended."""
 FORGET_EVERY = 200
+POOL = 4
+BUSY_MS = 30_000
 _engine: "DurableEngine | None" = None
 
 
@@ -49,10 +55,13 @@ class DurableEngine:
             "application_version": "1",  # a newer hub takes up what an older one began: the journal is the contract
             "executor_id": worker,
             "max_executor_threads": STRETCHES_MAX * 2,
-            "sys_db_pool_size": 4,
+            "sys_db_pool_size": POOL,
             "log_level": "WARNING",
             "console_log_level": "WARNING",
         }
+        self._file = None if settings.database_url else _file_engine(settings)
+        if self._file is not None:
+            config["system_database_engine"] = self._file
         DBOS(config=config)
         DBOS.launch()
 
@@ -97,6 +106,8 @@ class DurableEngine:
         while self._carried and time.monotonic() < until:
             time.sleep(0.02)
         DBOS.destroy(workflow_completion_timeout_sec=0)
+        if self._file is not None:
+            self._file.dispose()
 
     def _forget(self) -> None:
         """What has ended is of no use to DBOS any more; the journal tells it."""
@@ -105,6 +116,22 @@ class DurableEngine:
                 return
             done, self._ended = self._ended[:-STRETCHES_MAX], self._ended[-STRETCHES_MAX:]
         DBOS.delete_workflows(done)
+
+
+def _file_engine(settings: Settings) -> Engine:
+    """DBOS's file with a write-ahead log, as ours have: its own engine waits for the disk twice with each change."""
+    engine = create_engine(_url(settings), pool_size=POOL)
+
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        assert isinstance(connection, sqlite3.Connection)
+        connection.isolation_level = "IMMEDIATE"
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if settings.durability == 'full' else 'NORMAL'}")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    event.listen(engine, "connect", on_connect)
+    return engine
 
 
 def _url(settings: Settings) -> str:

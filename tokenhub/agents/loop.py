@@ -278,7 +278,7 @@ class _Stretch(Stretch):
         Before it waits for a person, the rest of the same reply is asked about too: one sitting answers them all.
         """
         if step is None:
-            if self._repeats(action):
+            if self._too_soon(action) or self._repeats(action):
                 return False
             with self._database.write("hub") as connection:
                 runs.extend(connection, self.run, at_ms=self._now())
@@ -375,9 +375,19 @@ class _Stretch(Stretch):
         )
         return True
 
+    def _too_soon(self, action: Action) -> bool:
+        """Look again at something that goes on outside only after a while; True if the run waits until then."""
+        same = journal.sameness(action)
+        last = next((step for step in reversed(self.steps) if step.same == same), None)
+        now = self._now()
+        if last is None or not last.goes_on or now - last.started_at_ms >= OUTSIDE_LOOK_MS:
+            return False
+        self._park("time", last.started_at_ms + OUTSIDE_LOOK_MS)
+        return True
+
     def _repeats(self, action: Action) -> bool:
         same = journal.sameness(action)
-        if sum(step.same == same for step in self.steps) + 1 < SAME_CALLS_MAX:
+        if sum(step.same == same and not step.goes_on for step in self.steps) + 1 < SAME_CALLS_MAX:
             return False
         self._end("failed", "repeats", f"It asked for the same `{action.name}` {SAME_CALLS_MAX} times.")
         return True

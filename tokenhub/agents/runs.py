@@ -119,16 +119,8 @@ def lock_root(connection: Connection, run: Run) -> None:
 
 def claim(connection: Connection, run_id: str, segment: int, *, worker: str, at_ms: int) -> Run | None:
     """Begin a stretch, or take up one that this worker began in a former life; None if it is not the newest."""
-    left = and_(agent_runs.c.state == "running", agent_runs.c.worker == worker)
-    mine = and_(
-        agent_runs.c.id == run_id,
-        agent_runs.c.segment == segment,
-        or_(agent_runs.c.state == "queued", left),
-    )
-    values = {"state": "running", "worker": worker, "since_ms": at_ms, "lease_until_ms": at_ms + LEASE_MS}
-    row = connection.execute(
-        update(agent_runs).where(mine).values(**values).returning(agent_runs)
-    ).one_or_none()
+    mine = {"run_": run_id, "of_segment": segment, "worker_": worker}
+    row = connection.execute(_CLAIM, {**mine, "at_": at_ms, "lease_": at_ms + LEASE_MS}).one_or_none()
     return None if row is None else _run(row)
 
 
@@ -181,20 +173,18 @@ def crashed(connection: Connection, run: Run, *, at_ms: int) -> None:
 
 def goes_on(connection: Connection, run_id: str) -> bool:
     """True for a run that has not ended; it cannot end before this transaction does."""
-    query = select(agent_runs.c.state).where(agent_runs.c.id == run_id).with_for_update()
-    state = connection.execute(query).scalar_one_or_none()
+    state = connection.execute(_STATE, {"run_": run_id}).scalar_one_or_none()
     return state is not None and state not in ENDED
 
 
 def line_ended(connection: Connection, root_id: str) -> bool:
     """True if a first run and everything below it have ended."""
-    query = select(agent_runs.c.id).where(agent_runs.c.root_id == root_id, agent_runs.c.state.not_in(ENDED))
-    return connection.execute(query.limit(1)).first() is None
+    return connection.execute(_GOING_ON, {"root_": root_id}).first() is None
 
 
 def wake(connection: Connection, subjects: Sequence[str]) -> int:
     """Runs that wait for one of these go on; how many."""
-    return _requeue(connection, agent_runs.c.waits_for.in_(subjects) & (agent_runs.c.state == "waiting"))
+    return sum(connection.execute(_WAKE, {"subject_": subject}).rowcount for subject in subjects)
 
 
 def wake_due(connection: Connection, *, at_ms: int) -> int:
@@ -253,9 +243,13 @@ def move_cursor(connection: Connection, org_id: str, before: int | None, seq: in
 
 
 def _requeue(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(_requeuing(which)).rowcount
+
+
+def _requeuing(which: ColumnElement[bool]) -> Update:
     values: dict[str, Any] = {"state": "queued", "waits_for": "", "wake_at_ms": None}
     values["segment"] = agent_runs.c.segment + 1
-    return connection.execute(update(agent_runs).where(which).values(**values)).rowcount
+    return update(agent_runs).where(which).values(**values)
 
 
 def _leave(connection: Connection, run: Run, values: dict[str, Any], at_ms: int) -> None:
@@ -286,6 +280,30 @@ def _below() -> Select[str]:
     return select(own.union(select(agent_runs.c.id).where(agent_runs.c.parent_id == own.c.id)).c.id)
 
 
+def _claiming() -> Any:
+    left = and_(agent_runs.c.state == "running", agent_runs.c.worker == bindparam("worker_"))
+    mine = and_(
+        agent_runs.c.id == bindparam("run_"),
+        agent_runs.c.segment == bindparam("of_segment"),
+        or_(agent_runs.c.state == "queued", left),
+    )
+    values = {
+        "state": "running",
+        "worker": bindparam("worker_"),
+        "since_ms": bindparam("at_"),
+        "lease_until_ms": bindparam("lease_"),
+    }
+    return update(agent_runs).where(mine).values(values).returning(agent_runs)
+
+
+_CLAIM = _claiming()
+_WAKE = _requeuing((agent_runs.c.waits_for == bindparam("subject_")) & (agent_runs.c.state == "waiting"))
+_STATE = select(agent_runs.c.state).where(agent_runs.c.id == bindparam("run_")).with_for_update()
+_GOING_ON = (
+    select(agent_runs.c.id)
+    .where(agent_runs.c.root_id == bindparam("root_"), agent_runs.c.state.not_in(ENDED))
+    .limit(1)
+)
 _LOAD = select(agent_runs).where(agent_runs.c.id == bindparam("run_"))
 _LOCK = select(agent_runs.c.id).where(agent_runs.c.id == bindparam("run_")).with_for_update()
 _BELOW = _below()

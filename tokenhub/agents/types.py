@@ -89,6 +89,12 @@ class Step:
         return cast(dict[str, Any], found) if isinstance(found, dict) else {}
 
     @property
+    def goes_on(self) -> bool:
+        """True for a look at something that has not ended: its answer names the same look as what comes next."""
+        asked = " ".join(["hub", *self.name.split(".")])
+        return str((self.answer or {}).get("next", "")).startswith(f"{asked} ")
+
+    @property
     def key(self) -> str:
         """What makes it happen once: run and number."""
         return f"{self.run_id}:{self.seq}"

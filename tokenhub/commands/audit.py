@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, text, update
 
 from tokenhub.commands.tables import audit, audit_head
 from tokenhub.db.engine import Name
@@ -112,8 +112,12 @@ def write(connection: Connection, name: Name, principal: Principal, entry: Entry
         "undoes": entry.undoes,
     }
     row["hash"] = link(before, row)
-    _APPEND[name].rows(connection, row)
-    _MOVE[name].rows(connection, {"org": principal.org_id, "next_seq": seq + 1, "next_hash": row["hash"]})
+    moved = {"org": principal.org_id, "next_seq": seq + 1, "next_hash": row["hash"]}
+    if connection.dialect.name == "postgresql":
+        _APPEND_AND_MOVE[name].rows(connection, {**row, **moved})
+    else:
+        _APPEND[name].rows(connection, row)
+        _MOVE[name].rows(connection, moved)
     return str(row["id"])
 
 
@@ -263,5 +267,17 @@ _MOVE: dict[Name, Prepared] = {
     )
     for name, head in audit_head.items()
 }
+
+
+def _in_one(name: Name) -> str:
+    """Both in one statement, and so in one way to the server."""
+    columns = [column.key for column in audit[name].columns]
+    return (
+        f"WITH moved AS (UPDATE {audit_head[name].name} SET seq = :next_seq, hash = :next_hash WHERE org_id = :org)"
+        f" INSERT INTO {audit[name].name} ({', '.join(columns)}) VALUES ({', '.join(f':{one}' for one in columns)})"
+    )
+
+
+_APPEND_AND_MOVE: dict[Name, Prepared] = {name: Prepared(text(_in_one(name))) for name in audit}
 _APPEND: dict[Name, Prepared] = {name: Prepared(insert(table)) for name, table in audit.items()}
 _HEADS = select(audit_head["hub"].c.org_id, audit_head["hub"].c.seq)

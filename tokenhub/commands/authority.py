@@ -8,8 +8,10 @@ allow, ask (a person's yes would make it an allow) or deny. A policy that fails 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
@@ -23,16 +25,20 @@ from tokenhub.commands.resources import Found
 from tokenhub.db import revision
 from tokenhub.db.engine import Database
 from tokenhub.identity import policies
-from tokenhub.identity.departments import standing
+from tokenhub.identity.departments import Standing, standing
 from tokenhub.identity.grants import Grant
 from tokenhub.identity.keys import why_ended
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest, Unauthenticated
 
+_ANY_THING = re.compile(r",\s*resource\s*,?\s*\)")
+"""The end of a head that takes every resource."""
 Verdict = Literal["allow", "ask", "deny"]
 Json = dict[str, Any]
 PRINCIPALS_MAX = 4096
 ANSWERS_MAX = 8192
+PARSED_MAX = 64
+"""Texts that stay parsed; a counter that moves for another reason than a new text costs no parsing."""
 TEXT_MAX = 512
 """Longer arguments are not shown to policies."""
 
@@ -74,7 +80,7 @@ class Decision:
         return json.dumps({**kept, "question": self.question}, ensure_ascii=False, separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policies:
     """A parsed text."""
 
@@ -82,10 +88,16 @@ class Policies:
     text: str
     handle: PolicySet
 
-    @property
+    @cached_property
     def sees_arguments(self) -> bool:
         """False if no policy of the text can name `context.args`, not even by an escape in a string."""
         return "args" in self.text or "\\" in self.text
+
+    @cached_property
+    def sees_things(self) -> bool:
+        """False if every policy, those of the floor too, takes any resource: then none can tell one thing from another."""
+        text = _ANY_THING.sub("", FLOOR + self.text)
+        return "resource" in text or "\\" in text
 
 
 @dataclass(slots=True)
@@ -93,10 +105,13 @@ class View:
     """Who may do what, at one state of the counters."""
 
     actions: Entities
+    made: dict[str, Entities] = field(default_factory=dict[str, Entities])
+    """Parsed sets by what was described: who stands as before needs no new one."""
     _policies: dict[str, Policies] = field(default_factory=dict[str, Policies])
     _principals: dict[tuple[str, str, str], Entities] = field(
         default_factory=dict[tuple[str, str, str], Entities]
     )
+    _standings: dict[tuple[str, str], Standing] = field(default_factory=dict[tuple[str, str], Standing])
     _answers: dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]] = field(
         default_factory=dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]]
     )
@@ -189,7 +204,8 @@ class View:
     ) -> tuple[Verdict, tuple[str, ...]]:
         """Put it to Cedar, once for as long as the counters stand still: the answer hangs on nothing else."""
         kept = not shown and "outside" not in question and under is self._policies.get(org_id)
-        key = (org_id, command, *question["principal"], question["user"], *question["resource"])
+        thing = question["resource"] if under.sees_things else ()
+        key = (org_id, command, *question["principal"], question["user"], *thing)
         key += tuple(question["flags"].values())
         answer = self._answers.get(key) if kept else None
         if answer is None:
@@ -232,9 +248,25 @@ class View:
         if found is None:
             if len(self._principals) >= PRINCIPALS_MAX:
                 self._principals.clear()
-            described = _describe(connection, org_id, kind, id, user_id)
-            found = added(self.actions, described)
-            self._principals[key] = found
+            known = self._standing(connection, org_id, user_id) if user_id else None
+            found = self._principals[key] = self._set_of(_describe(org_id, kind, id, user_id, known))
+        return found
+
+    def _standing(self, connection: Connection, org_id: str, user_id: str) -> Standing:
+        found = self._standings.get((org_id, user_id))
+        if found is None:
+            if len(self._standings) >= PRINCIPALS_MAX:
+                self._standings.clear()
+            found = self._standings[org_id, user_id] = standing(connection, org_id, user_id)
+        return found
+
+    def _set_of(self, described: list[Json]) -> Entities:
+        text = json.dumps(described)
+        found = self.made.get(text)
+        if found is None:
+            if len(self.made) >= PRINCIPALS_MAX:
+                self.made.clear()
+            found = self.made[text] = added(self.actions, described)
         return found
 
 
@@ -250,7 +282,7 @@ class Authority:
         counters = revision.counters(connection)
         seen, view = self._seen
         if seen != counters:
-            view = View(self._actions)
+            view = View(self._actions, view.made)
             self._seen = (counters, view)
         return view
 
@@ -267,6 +299,7 @@ def authority_of(database: Database, registry: Registry) -> Authority:
     return found
 
 
+@lru_cache(maxsize=PARSED_MAX)
 def parse(text: str, version: int) -> Policies:
     """The floor and a text above it. Raises: InvalidRequest with Cedar's own words."""
     try:
@@ -332,12 +365,11 @@ def _outside_entity(command: str, effect: str) -> Json:
     )
 
 
-def _describe(connection: Connection, org_id: str, kind: str, id: str, user_id: str) -> list[Json]:
-    """The principal and everything that it is in."""
+def _describe(org_id: str, kind: str, id: str, user_id: str, known: Standing | None) -> list[Json]:
+    """The principal and everything that it is in; `known` of its user, None if it has none."""
     org = ("Org", org_id)
-    if not user_id:
+    if known is None:
         return [_entity("Org", org_id), _entity(kind, id, parents=[org])]
-    known = standing(connection, org_id, user_id)
     groups = [("Role", known.role), *(("Team", team) for team in known.teams)]
     above = {
         department: path[place + 1 :] for path in known.departments for place, department in enumerate(path)

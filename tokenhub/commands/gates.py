@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, or_, select, update
 
 from tokenhub.commands.tables import gates
 from tokenhub.db.alone import one_at_a_time
@@ -60,20 +60,9 @@ def lookup(
     connection: Connection, principal: Principal, *, command: str, body_hash: str, at_ms: int
 ) -> Gate | None:
     """The newest question about exactly this that is not used up or expired."""
-    row = connection.execute(
-        select(gates)
-        .where(
-            gates.c.actor == principal.actor,
-            gates.c.command == command,
-            gates.c.body_hash == body_hash,
-            gates.c.org_id == principal.org_id,
-            _same_grant(principal),
-            gates.c.state != "used",
-            gates.c.expires_at_ms > at_ms,
-        )
-        .order_by(gates.c.id.desc())
-        .limit(1)
-    ).one_or_none()
+    asked = {"actor_": principal.actor, "org_": principal.org_id, "grant_": principal.grant_id}
+    asked |= {"command_": command, "body_": body_hash, "at_": at_ms}
+    row = connection.execute(_LOOKUP[principal.grant_id is not None], asked).one_or_none()
     return None if row is None else _gate(row)
 
 
@@ -162,8 +151,7 @@ def asked(connection: Connection, gate: Gate) -> int:
 
 def is_open(connection: Connection, gate_id: str) -> bool:
     """True for a question that nobody has answered; nobody can before this transaction ends."""
-    query = select(gates.c.state).where(gates.c.id == gate_id).with_for_update()
-    return connection.execute(query).scalar_one_or_none() == "open"
+    return connection.execute(_STATE, {"gate_": gate_id}).scalar_one_or_none() == "open"
 
 
 def listing(
@@ -187,12 +175,6 @@ def _visible(principal: Principal) -> Any:
     return mine & or_(gates.c.user_id == (principal.user_id or ""), gates.c.actor == principal.actor)
 
 
-def _same_grant(principal: Principal) -> Any:
-    return (
-        gates.c.grant_id.is_(None) if principal.grant_id is None else gates.c.grant_id == principal.grant_id
-    )
-
-
 def _gate(row: Row[Any]) -> Gate:
     return Gate(
         id=row.id,
@@ -209,3 +191,22 @@ def _gate(row: Row[Any]) -> Gate:
         created_at_ms=row.created_at_ms,
         expires_at_ms=row.expires_at_ms,
     )
+
+
+def _lookup(*, lent: bool) -> Select[Any]:
+    """The newest one of a caller about one body; of an agent, within its grant."""
+    same = gates.c.grant_id == bindparam("grant_") if lent else gates.c.grant_id.is_(None)
+    query = select(gates).where(
+        gates.c.actor == bindparam("actor_"),
+        gates.c.command == bindparam("command_"),
+        gates.c.body_hash == bindparam("body_"),
+        gates.c.org_id == bindparam("org_"),
+        same,
+        gates.c.state != "used",
+        gates.c.expires_at_ms > bindparam("at_"),
+    )
+    return query.order_by(gates.c.id.desc()).limit(1)
+
+
+_LOOKUP = {lent: _lookup(lent=lent) for lent in (True, False)}
+_STATE = select(gates.c.state).where(gates.c.id == bindparam("gate_")).with_for_update()

@@ -49,9 +49,8 @@ def claim(
         _SWEEP[name].rows(connection, expired)
     if connection.dialect.name == "sqlite":
         return None
-    _DROP[name].rows(connection, {"actor_": actor, "key_": key, **expired})
     values = {"actor": actor, "key": key, "command": command, "body_hash": body_hash}
-    taken = _CLAIM[name].rows(connection, {**values, "answer": "{}", "created_at_ms": at_ms})
+    taken = _CLAIM[name].rows(connection, {**values, "answer": "{}", "created_at_ms": at_ms, **expired})
     return None if taken else peek(connection, name, actor=actor, key=key, at_ms=at_ms)
 
 
@@ -79,16 +78,18 @@ def _statements(name: Name) -> tuple[Executable, ...]:
     table = idempotency[name]
     here = (table.c.actor == bindparam("actor_")) & (table.c.key == bindparam("key_"))
     old = table.c.created_at_ms < bindparam("before")
-    put = sqlite.insert(table)
-    fresh = {column: put.excluded[column] for column in ("command", "body_hash", "answer", "created_at_ms")}
+    put, take = sqlite.insert(table), postgresql.insert(table)
+    columns = ("command", "body_hash", "answer", "created_at_ms")
+    fresh = {column: put.excluded[column] for column in columns}
+    again = {column: take.excluded[column] for column in columns}
+    primary = [table.c.actor, table.c.key]
     return (
         select(table.c.command, table.c.body_hash, table.c.answer).where(
             here, table.c.created_at_ms >= bindparam("fresh")
         ),
         delete(table).where(old),
-        delete(table).where(here, old),
-        postgresql.insert(table).on_conflict_do_nothing().returning(table.c.key),
-        put.on_conflict_do_update(index_elements=[table.c.actor, table.c.key], set_=fresh),
+        take.on_conflict_do_update(index_elements=primary, set_=again, where=old).returning(table.c.key),
+        put.on_conflict_do_update(index_elements=primary, set_=fresh),
         update(table).where(here).values(answer=bindparam("answer_")),
     )
 
@@ -97,6 +98,6 @@ _ALL: dict[Name, tuple[Prepared, ...]] = {
     "hub": tuple(map(Prepared, _statements("hub"))),
     "ledger": tuple(map(Prepared, _statements("ledger"))),
 }
-_PEEK, _SWEEP, _DROP, _CLAIM, _PUT, _KEEP = (
-    {name: found[place] for name, found in _ALL.items()} for place in range(6)
+_PEEK, _SWEEP, _CLAIM, _PUT, _KEEP = (
+    {name: found[place] for name, found in _ALL.items()} for place in range(5)
 )

@@ -37,7 +37,7 @@ def keyed_principal(request: Request) -> Principal:
     state = state_of(request)
     secret = _bearer(request)
     if secret is not None:
-        with state.database.read("hub") as connection:
+        with state.database.look("hub") as connection:
             return _bounded(request, authenticate(connection, secret, at_ms=state.clock.now_ms()))
     raise Unauthenticated(
         "No API key. Send `Authorization: Bearer <key>`, or sign in.",

@@ -33,6 +33,13 @@ def error_response(error: HubError) -> JSONResponse:
     return JSONResponse(error_body(error), status_code=error.status, headers=error_headers(error))
 
 
+def failure_response(request: Request, error: Exception) -> JSONResponse:
+    """The answer to one of our errors, or to a database that did not answer."""
+    return (
+        _on_hub_error(request, error) if isinstance(error, HubError) else _on_database_error(request, error)
+    )
+
+
 def install_handlers(app: FastAPI) -> None:
     """Render our errors, FastAPI's and Starlette's in the one form."""
     app.add_exception_handler(HubError, _on_hub_error)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
 
 from tokenhub.db import revision
+from tokenhub.db.prepared import Prepared
 from tokenhub.db.upsert import insert_for
 from tokenhub.identity.directory import User
 from tokenhub.identity.tables import department_members, departments, memberships, users
@@ -142,18 +143,26 @@ class Standing:
 
 def standing(connection: Connection, org_id: str, user_id: str) -> Standing:
     """Role, teams and departments of a user; all empty for one who is not there."""
-    role = connection.execute(
-        select(users.c.role).where(users.c.id == user_id, users.c.org_id == org_id)
-    ).scalar()
-    teams = connection.execute(
-        select(memberships.c.team_id).where(memberships.c.user_id == user_id).order_by(memberships.c.team_id)
-    ).scalars()
-    mine = connection.execute(
-        select(department_members.c.department_id)
-        .where(department_members.c.user_id == user_id)
-        .order_by(department_members.c.department_id)
-    ).scalars()
-    return Standing(role or "", tuple(teams), tuple(_upwards(connection, one) for one in mine.all()))
+    roles = _ROLE.rows(connection, {"org_": org_id, "user_": user_id})
+    teams = [str(row[0]) for row in _TEAMS.rows(connection, {"user_": user_id})]
+    mine = [str(row[0]) for row in _DEPARTMENTS.rows(connection, {"user_": user_id})]
+    role = str(roles[0][0] or "") if roles else ""
+    return Standing(role, tuple(teams), tuple(_upwards(connection, one) for one in mine))
+
+
+_ROLE = Prepared(
+    select(users.c.role).where(users.c.id == bindparam("user_"), users.c.org_id == bindparam("org_"))
+)
+_TEAMS = Prepared(
+    select(memberships.c.team_id)
+    .where(memberships.c.user_id == bindparam("user_"))
+    .order_by(memberships.c.team_id)
+)
+_DEPARTMENTS = Prepared(
+    select(department_members.c.department_id)
+    .where(department_members.c.user_id == bindparam("user_"))
+    .order_by(department_members.c.department_id)
+)
 
 
 def _upwards(connection: Connection, department_id: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BindParameter,
     Connection,
     Row,
     Select,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 )
 
 from tokenhub.db import revision
+from tokenhub.db.prepared import Prepared
 from tokenhub.db.upsert import insert_for
 from tokenhub.identity.errors import (
     ProjectNotFound,
@@ -113,10 +115,15 @@ _TABLES: Mapping[type[Any], tuple[Table, str, type[NotFound]]] = {
 
 
 # Built once: what a statement costs here is mostly its making.
-_TAKEN: Mapping[type[Any], Select[tuple[str]]] = {
-    kind: select(table.c.id).where(table.c.org_id == bindparam("org"), table.c.name == bindparam("wanted"))
+_TAKEN: Mapping[type[Any], Prepared] = {
+    kind: Prepared(
+        select(table.c.id).where(table.c.org_id == bindparam("org"), table.c.name == bindparam("wanted"))
+    )
     for kind, (table, _, _) in _TABLES.items()
 }
+_NAMES = select(users.c.id, users.c.name).where(
+    users.c.org_id == bindparam("org"), users.c.id.in_(bindparam("ids", expanding=True))
+)
 _INSERT: Mapping[type[Any], Any] = {kind: insert(table) for kind, (table, _, _) in _TABLES.items()}
 
 
@@ -251,9 +258,9 @@ def member_names(connection: Connection, team_ids: Sequence[str]) -> dict[str, l
 
 def user_names(connection: Connection, org_id: str, user_ids: Collection[str]) -> dict[str, str]:
     """Names of these users, of those that are in the organisation."""
-    rows = connection.execute(
-        select(users.c.id, users.c.name).where(users.c.org_id == org_id, users.c.id.in_(user_ids))
-    )
+    if not user_ids:
+        return {}
+    rows = connection.execute(_NAMES, {"org": org_id, "ids": list(user_ids)})
     return {row.id: row.name for row in rows}
 
 
@@ -312,11 +319,11 @@ def of_role(connection: Connection, org_id: str, role: str) -> list[str]:
     return list(connection.execute(query.order_by(users.c.id)).scalars())
 
 
-def open_projects(principal: Principal) -> Select[tuple[str]]:
-    """Ids of the projects whose work the caller sees: those of no team, and of the teams that they are in."""
-    mine = select(memberships.c.team_id).where(memberships.c.user_id == (principal.user_id or ""))
+def open_projects(org_id: str | BindParameter[str], user_id: str | BindParameter[str]) -> Select[tuple[str]]:
+    """Ids of the projects whose work this user (empty = no person) sees: those of no team, and of their teams."""
+    mine = select(memberships.c.team_id).where(memberships.c.user_id == user_id)
     return select(projects.c.id).where(
-        projects.c.org_id == principal.org_id, or_(projects.c.team_id.is_(None), projects.c.team_id.in_(mine))
+        projects.c.org_id == org_id, or_(projects.c.team_id.is_(None), projects.c.team_id.in_(mine))
     )
 
 
@@ -337,7 +344,7 @@ def check_role(role: str) -> str:
 
 def _create(connection: Connection, kind: type[T], org_id: str, values: Mapping[str, Any]) -> T:
     _, word, _ = _TABLES[kind]
-    if connection.execute(_TAKEN[kind], {"org": org_id, "wanted": values["name"]}).first() is not None:
+    if _TAKEN[kind].rows(connection, {"org": org_id, "wanted": values["name"]}):
         raise Conflict(
             f"There is a {word} named {values['name']!r} already.", param="name", code="name_taken"
         )

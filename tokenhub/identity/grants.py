@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from tokenhub.db import revision
 from tokenhub.db.upsert import insert_for
@@ -170,7 +182,7 @@ def chain(connection: Connection, grant_id: str) -> list[Grant]:
     found: list[Grant] = []
     wanted: str | None = grant_id
     while wanted is not None and len(found) < DEPTH_MAX:
-        row = connection.execute(select(grants).where(grants.c.id == wanted)).one_or_none()
+        row = connection.execute(_ONE, {"grant_": wanted}).one_or_none()
         if row is None:
             return []
         found.append(_grant(row))
@@ -200,22 +212,14 @@ def revoke_grant(connection: Connection, grant: Grant, *, at_ms: int) -> bool:
     """End a grant, all below it by the chain, and their keys; True if it was live."""
     open_ = (grants.c.id == grant.id) & grants.c.revoked_at_ms.is_(None)
     changed = connection.execute(update(grants).where(open_).values(revoked_at_ms=at_ms)).rowcount
-    below = select(grants.c.id).where(grants.c.id == grant.id).cte("below", recursive=True)
-    below = below.union(select(grants.c.id).where(grants.c.parent_id == below.c.id))
-    keys = api_keys.c.grant_id.in_(select(below.c.id)) & api_keys.c.revoked_at_ms.is_(None)
-    connection.execute(update(api_keys).where(keys).values(revoked_at_ms=at_ms))
+    connection.execute(_END_KEYS, {"grant_": grant.id, "at_": at_ms})
     revision.bump_secrets(connection)
     return bool(changed) and grant.live(at_ms)
 
 
 def charge(connection: Connection, lent: Sequence[Grant], cost: int) -> bool:
     """Take `cost` from every grant of a chain; False (and then roll back) if one has not enough."""
-    fits = or_(grants.c.cost_max.is_(None), grants.c.cost_used + cost <= grants.c.cost_max)
-    done = connection.execute(
-        update(grants)
-        .where(grants.c.id.in_([grant.id for grant in lent]), fits)
-        .values(cost_used=grants.c.cost_used + cost)
-    )
+    done = connection.execute(_CHARGE, {"lent_": [grant.id for grant in lent], "cost_": cost})
     return done.rowcount == len(lent)
 
 
@@ -277,10 +281,7 @@ def resume(connection: Connection, org_id: str, subject: str) -> bool:
 def stopped_by(connection: Connection, lent: Sequence[Grant]) -> str | None:
     """Why whoever acts within this chain is stopped; None if they are not."""
     subjects = {EVERYONE, *(part for grant in lent for part in (grant.id, grant.agent_id, grant.user_id))}
-    query = select(stops.c.reason, stops.c.subject).where(
-        stops.c.org_id == lent[0].org_id, stops.c.subject.in_(subjects)
-    )
-    row = connection.execute(query).first()
+    row = connection.execute(_STOPS, {"org_": lent[0].org_id, "subjects_": list(subjects)}).first()
     return None if row is None else row.reason or f"stopped: {row.subject}"
 
 
@@ -344,3 +345,26 @@ def _grant(row: Row[Any]) -> Grant:
         tainted_at_ms=row.tainted_at_ms,
         narrowed={name: tuple(some) for name, some in json.loads(row.narrowed or "{}").items()},
     )
+
+
+def _charging() -> Update:
+    cost = bindparam("cost_", type_=BigInteger)
+    fits = or_(grants.c.cost_max.is_(None), grants.c.cost_used + cost <= grants.c.cost_max)
+    mine = grants.c.id.in_(bindparam("lent_", expanding=True))
+    return update(grants).where(mine, fits).values(cost_used=grants.c.cost_used + cost)
+
+
+def _ending_keys() -> Update:
+    below = select(grants.c.id).where(grants.c.id == bindparam("grant_")).cte("below", recursive=True)
+    below = below.union(select(grants.c.id).where(grants.c.parent_id == below.c.id))
+    keys = api_keys.c.grant_id.in_(select(below.c.id)) & api_keys.c.revoked_at_ms.is_(None)
+    return update(api_keys).where(keys).values(revoked_at_ms=bindparam("at_"))
+
+
+# Asked for every command of an agent; made once, because making a statement costs more than running it.
+_ONE = select(grants).where(grants.c.id == bindparam("grant_"))
+_CHARGE = _charging()
+_END_KEYS = _ending_keys()
+_STOPS = select(stops.c.reason, stops.c.subject).where(
+    stops.c.org_id == bindparam("org_"), stops.c.subject.in_(bindparam("subjects_", expanding=True))
+)

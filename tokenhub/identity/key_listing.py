@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, func, or_, select
+from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, func, or_, select
+from sqlalchemy.types import String
 
 from tokenhub.identity.errors import KeyNotFound
 from tokenhub.identity.tables import api_keys, key_secrets, projects, service_accounts, teams, users
@@ -64,15 +65,11 @@ def find_entry(
     """The key with this id, shown prefix or (if only one has it) name, among those that the caller may see:
     their own, or with the scope admin the organisation's. Raises: KeyNotFound.
     """
-    query = _query(org_id).where(
-        or_(api_keys.c.id == named, api_keys.c.name == named, _newest_prefix() == named)
-    )
-    if not visible_to.allows("admin"):
-        own = [api_keys.c.id == visible_to.key_id]
-        if visible_to.user_id is not None:
-            own.append(api_keys.c.user_id == visible_to.user_id)
-        query = query.where(or_(*own))
-    entries = [_entry(row, at_ms) for row in connection.execute(query.limit(20))]
+    whose = {"org_": org_id, "named_": named, "key_": visible_to.key_id, "user_": visible_to.user_id}
+    rows = connection.execute(_NAMED[visible_to.allows("admin")], whose).all()
+    entries = [
+        _entry(row, at_ms) for row in rows if named in (row.id, row.name, row.prefix)
+    ]  # an older secret's prefix names nothing
     exact = [entry for entry in entries if entry.id == named]
     live = [entry for entry in entries if entry.status == "live" and not entry.app]
     for candidates in (exact, live, entries):
@@ -92,7 +89,7 @@ def _newest_prefix() -> Any:
     )
 
 
-def _query(org_id: str) -> Select[*tuple[Any, ...]]:
+def _query(org_id: str | BindParameter[str]) -> Select[*tuple[Any, ...]]:
     return (
         select(
             api_keys,
@@ -116,6 +113,22 @@ def _query(org_id: str) -> Select[*tuple[Any, ...]]:
         )
         .where(api_keys.c.org_id == org_id)
     )
+
+
+def _named_query(*, everyones: bool) -> Select[*tuple[Any, ...]]:
+    """By id, name or a secret's prefix; asked so that not every key's newest secret has to be found first."""
+    named = bindparam("named_")
+    prefixed = select(key_secrets.c.key_id).where(key_secrets.c.prefix == named)
+    query = _query(bindparam("org_")).where(
+        or_(api_keys.c.id == named, api_keys.c.name == named, api_keys.c.id.in_(prefixed))
+    )
+    if not everyones:
+        mine = or_(api_keys.c.id == bindparam("key_"), api_keys.c.user_id == bindparam("user_", type_=String))
+        query = query.where(mine)
+    return query.limit(20)
+
+
+_NAMED = {everyones: _named_query(everyones=everyones) for everyones in (True, False)}
 
 
 def _entry(row: Row[Any], at_ms: int) -> KeyEntry:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, or_, select, update
 
 from tokenhub.db import revision
 from tokenhub.identity.errors import KeyNotFound
@@ -184,7 +184,7 @@ def load_keys(connection: Connection, *, at_ms: int | None = None) -> list[KeyRe
 
 def find_key(connection: Connection, hash: bytes, *, at_ms: int | None = None) -> KeyRecord | None:
     """The live key of one hash, or None; for a secret younger than the gateway's snapshot."""
-    row = connection.execute(_secrets_query().where(key_secrets.c.hash == hash.hex())).one_or_none()
+    row = connection.execute(_BY_SECRET, {"hash_": hash.hex()}).one_or_none()
     if row is None or _dead(row, now_ms() if at_ms is None else at_ms) is not None:
         return None
     return _record(row)
@@ -192,7 +192,7 @@ def find_key(connection: Connection, hash: bytes, *, at_ms: int | None = None) -
 
 def authenticate(connection: Connection, secret: str, *, at_ms: int | None = None) -> Principal:
     """The principal of a secret. Raises: Unauthenticated, saying why where the secret is a real one."""
-    row = connection.execute(_secrets_query().where(key_secrets.c.hash == hash_hex(secret))).one_or_none()
+    row = connection.execute(_BY_SECRET, {"hash_": hash_hex(secret)}).one_or_none()
     if row is None:
         raise Unauthenticated(_NO_KEY)
     reason = _dead(row, now_ms() if at_ms is None else at_ms)
@@ -203,7 +203,7 @@ def authenticate(connection: Connection, secret: str, *, at_ms: int | None = Non
 
 def principal_of(connection: Connection, key_id: str, *, at_ms: int) -> Principal:
     """The principal of a key that is known by id (a console session's). Raises: Unauthenticated."""
-    row = connection.execute(_keys_query().where(api_keys.c.id == key_id)).one_or_none()
+    row = connection.execute(_BY_ID, {"id_": key_id}).one_or_none()
     reason = _NO_KEY if row is None else _dead(row, at_ms)
     if row is None or reason is not None:
         raise Unauthenticated(reason or _NO_KEY)
@@ -274,6 +274,11 @@ def _secrets_query() -> Select[*tuple[Any, ...]]:
     return select(
         *_COLUMNS, key_secrets.c.hash, key_secrets.c.expires_at_ms.label("secret_expires_at_ms")
     ).select_from(_joined().join(key_secrets, key_secrets.c.key_id == api_keys.c.id))
+
+
+_BY_SECRET = _secrets_query().where(key_secrets.c.hash == bindparam("hash_"))
+_BY_ID = _keys_query().where(api_keys.c.id == bindparam("id_"))
+"""Made once: with every request, making them costs more than asking them."""
 
 
 def _dead(row: Row[Any], at_ms: int) -> str | None:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from tokenhub.db import revision
+from tokenhub.db.prepared import Prepared
 from tokenhub.identity.tables import policies
 from tokenhub.kernel.ids import new_id
 
@@ -24,8 +25,8 @@ class PolicyVersion:
 
 def current(connection: Connection, org_id: str) -> PolicyVersion | None:
     """The organisation's own text; None = it uses the default set."""
-    found = versions(connection, org_id, limit=1)
-    return found[0] if found else None
+    rows = _NEWEST.rows(connection, {"org_": org_id})
+    return PolicyVersion(*rows[0]) if rows else None
 
 
 def versions(connection: Connection, org_id: str, *, limit: int = 50) -> list[PolicyVersion]:
@@ -59,3 +60,14 @@ def apply(
     )
     revision.bump_authority(connection)
     return made
+
+
+_NEWEST = Prepared(
+    select(*(policies.c[name] for name in PolicyVersion.__slots__)).where(
+        policies.c.org_id == bindparam("org_"),
+        policies.c.version
+        == select(func.max(policies.c.version))
+        .where(policies.c.org_id == bindparam("org_"))
+        .scalar_subquery(),
+    )
+)

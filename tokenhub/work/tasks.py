@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from tokenhub.commands import Command, Context, Example, Model, command
 from tokenhub.commands.paging import PageArgs, PageResult
@@ -16,7 +16,7 @@ from tokenhub.kernel.ids import new_id
 from tokenhub.work.errors import TaskNotFound
 from tokenhub.work.people import TEXT_MAX, instant_ms, names_of, notify, person
 from tokenhub.work.tables import task_comments, tasks
-from tokenhub.work.visibility import tasks_of
+from tokenhub.work.visibility import tasks_of, tasks_seen
 
 VERBS: list[Command] = []
 DUE_HELP = "Until when: a date, or a time such as 2026-11-23T17:00 (UTC unless it has an offset)."
@@ -124,22 +124,21 @@ def task_create(ctx: Context, args: TaskCreate) -> TaskView:
     """Whoever is to do it is told."""
     assignee = person(ctx, args.assignee, param="assignee") if args.assignee else None
     task_id = new_id("task")
-    ctx.hub.execute(
-        insert(tasks).values(
-            id=task_id,
-            org_id=ctx.principal.org_id,
-            project_id=_project(ctx, args.project),
-            title=args.title,
-            body=args.body,
-            state="open",
-            creator_id=ctx.principal.actor,
-            assignee_id=assignee.id if assignee else None,
-            priority=args.priority,
-            due_at_ms=instant_ms(args.due, param="due"),
-            created_at_ms=ctx.now_ms,
-            updated_at_ms=ctx.now_ms,
-        )
-    )
+    row: dict[str, Any] = {
+        "id": task_id,
+        "org_id": ctx.principal.org_id,
+        "project_id": _project(ctx, args.project),
+        "title": args.title,
+        "body": args.body,
+        "state": "open",
+        "creator_id": ctx.principal.actor,
+        "assignee_id": assignee.id if assignee else None,
+        "priority": args.priority,
+        "due_at_ms": instant_ms(args.due, param="due"),
+        "created_at_ms": ctx.now_ms,
+        "updated_at_ms": ctx.now_ms,
+    }
+    ctx.hub.execute(_INSERT, row)
     if assignee is not None:
         notify(ctx, [assignee.id], kind="assigned", subject=task_id, text=args.title)
     return _show(ctx, task_id)
@@ -190,9 +189,7 @@ def task_list(ctx: Context, args: TaskListArgs) -> TaskList:
 def task_show(ctx: Context, args: TaskNamed) -> TaskWhole:
     """By id, or by a title that only one has."""
     row = _find(ctx.hub, ctx.principal, args.task)
-    said = ctx.hub.execute(
-        select(task_comments).where(task_comments.c.task_id == row.id).order_by(task_comments.c.id).limit(500)
-    ).all()
+    said = ctx.hub.execute(_COMMENTS, {"task_": row.id}).all()
     names = names_of(ctx, [one.author_id for one in said])
     comments = [
         TaskCommentView(
@@ -326,15 +323,17 @@ def _task(connection: Connection, principal: Principal, named: str) -> Found:
 
 
 def _find(connection: Connection, principal: Principal, named: str) -> Row[Any]:
-    query = select(tasks).where(tasks_of(principal), or_(tasks.c.id == named, tasks.c.title == named))
-    rows = connection.execute(query.order_by(tasks.c.id != named).limit(50)).all()
-    exact = [row for row in rows if row.id == named]
-    if len(exact or rows) != 1:
+    whose = {"org_": principal.org_id, "me_": principal.actor, "user_": principal.user_id or ""}
+    row = connection.execute(_BY_ID, {**whose, "named_": named}).one_or_none()
+    if row is not None:
+        return row
+    rows = connection.execute(_BY_TITLE, {**whose, "named_": named}).all()
+    if len(rows) != 1:
         problem = (
             f"Several tasks are called {named!r}; name one by its id." if rows else f"No task {named!r}."
         )
         raise TaskNotFound(problem, param="task", hint="List them with `hub task list`.")
-    return (exact or rows)[0]
+    return rows[0]
 
 
 def _change(ctx: Context, task_id: str, **values: Any) -> TaskView:
@@ -343,7 +342,7 @@ def _change(ctx: Context, task_id: str, **values: Any) -> TaskView:
 
 
 def _show(ctx: Context, task_id: str) -> TaskView:
-    return _views(ctx, [ctx.hub.execute(select(tasks).where(tasks.c.id == task_id)).one()])[0]
+    return _views(ctx, [ctx.hub.execute(_ONE, {"task_": task_id}).one()])[0]
 
 
 def _project(ctx: Context, named: str | None) -> str | None:
@@ -351,7 +350,7 @@ def _project(ctx: Context, named: str | None) -> str | None:
     if named is None:
         return None
     found = directory.find(ctx.hub, Project, ctx.principal.org_id, named)
-    visible = directory.open_projects(ctx.principal).subquery()
+    visible = directory.open_projects(ctx.principal.org_id, ctx.principal.user_id or "").subquery()
     if ctx.hub.execute(select(visible.c.id).where(visible.c.id == found.id)).first() is None:
         directory.find(ctx.hub, Project, "", named)  # says that there is none
     return found.id
@@ -379,3 +378,17 @@ def _views(ctx: Context, rows: list[Row[Any]]) -> list[TaskView]:
         )
         for row in rows
     ]
+
+
+# Made once: making a statement costs more than running it.
+_SEEN = tasks_seen(bindparam("org_"), bindparam("me_"), bindparam("user_"))
+_INSERT = insert(tasks)
+_BY_ID = select(tasks).where(tasks.c.id == bindparam("named_"), _SEEN)
+_BY_TITLE = select(tasks).where(tasks.c.title == bindparam("named_"), _SEEN).limit(2)
+_ONE = select(tasks).where(tasks.c.id == bindparam("task_"))
+_COMMENTS = (
+    select(task_comments)
+    .where(task_comments.c.task_id == bindparam("task_"))
+    .order_by(task_comments.c.id)
+    .limit(500)
+)

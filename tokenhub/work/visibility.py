@@ -4,7 +4,7 @@ Each holds the organisation of the caller, so that no query can leave it. `me` i
 agent sees what its person sees, and the door bounds what it may do with it.
 """
 
-from sqlalchemy import ColumnElement, Select, Table, and_, exists, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, Table, and_, exists, or_, select
 
 from tokenhub.identity.directory import open_projects
 from tokenhub.identity.types import Principal
@@ -25,17 +25,22 @@ from tokenhub.work.tables import (
 )
 
 Condition = ColumnElement[bool]
+Value = str | BindParameter[str]
 
 
 def tasks_of(principal: Principal) -> Condition:
     """What one made or does, and whatever lies in a project that one sees."""
-    me = principal.actor
+    return tasks_seen(principal.org_id, principal.actor, principal.user_id or "")
+
+
+def tasks_seen(org_id: Value, me: Value, user_id: Value) -> Condition:
+    """The same of `org_id`, for whoever acts as `me` (`user_id` is empty if that is no person); values or parameters."""
     return and_(
-        tasks.c.org_id == principal.org_id,
+        tasks.c.org_id == org_id,
         or_(
             tasks.c.creator_id == me,
             tasks.c.assignee_id == me,
-            tasks.c.project_id.in_(open_projects(principal)),
+            tasks.c.project_id.in_(open_projects(org_id, user_id)),
         ),
     )
 
