@@ -15,6 +15,7 @@ typedef unsigned char byte;
 /* A cursor over JSON or a head: every reader returns 1 and moves on, or returns 0 for "not the usual case". */
 typedef struct {
     const byte *at, *end;
+    int codes; /* strings may have `\u` escapes (none of a surrogate) */
 } Cursor;
 
 typedef struct {
@@ -59,7 +60,19 @@ static int utf8_sequence(Cursor *c) {
     return 1;
 }
 
-/* A string, quotes included. `plain`: set to 0 where it has an escape or a byte beyond ASCII. `\u` is not usual. */
+/* `\uXXXX`, not of a surrogate. */
+static int code(Cursor *c) {
+    if (c->end - c->at < 6) return 0;
+    for (int i = 2; i < 6; i++) {
+        byte one = c->at[i];
+        if (!((one >= '0' && one <= '9') || ((one | 0x20) >= 'a' && (one | 0x20) <= 'f'))) return 0;
+    }
+    if ((c->at[2] | 0x20) == 'd' && c->at[3] > '7') return 0;
+    c->at += 6;
+    return 1;
+}
+
+/* A string, quotes included. `plain`: set to 0 where it has an escape or a byte beyond ASCII. */
 static int string(Cursor *c, Span *inside, int *plain) {
     if (!take(c, '"')) return 0;
     inside->start = c->at;
@@ -80,6 +93,8 @@ static int string(Cursor *c, Span *inside, int *plain) {
         *plain = 0;
         if (now >= 0x80) {
             if (!utf8_sequence(c)) return 0;
+        } else if (now == '\\' && c->codes && c->end - c->at > 1 && c->at[1] == 'u') {
+            if (!code(c)) return 0;
         } else if (now == '\\') {
             if (c->end - c->at < 2 || !memchr("\"\\/bfnrt", c->at[1], 8)) return 0;
             c->at += 2;
@@ -347,7 +362,7 @@ static PyObject *chat(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
     if (start == -1 && PyErr_Occurred()) return NULL;
     if (start < 0 || start > size) Py_RETURN_NONE;
     const byte *data = (const byte *)PyBytes_AS_STRING(args[0]) + start;
-    Cursor c = {data, data + size - start};
+    Cursor c = {data, data + size - start, 0};
     Chat found = {{0, 0}, 0, 1, {0}};
     Span names[FIELDS_MAX], values[FIELDS_MAX], name;
     int first = 1, count = 0, model_at = -1, compact = 1, state;
@@ -480,7 +495,7 @@ static int choices(Cursor *c, Answer *answer) {
 static PyObject *answer(PyObject *module, PyObject *body) {
     if (!PyBytes_CheckExact(body)) Py_RETURN_NONE;
     const byte *data = (const byte *)PyBytes_AS_STRING(body);
-    Cursor c = {data, data + PyBytes_GET_SIZE(body)};
+    Cursor c = {data, data + PyBytes_GET_SIZE(body), 1};
     Answer got = {0, 0, 0, 0, 0, {0, 0}, 0};
     Span name;
     int first = 1, found, seen_usage = 0, seen_choices = 0, seen_error = 0;
@@ -541,7 +556,7 @@ static PyObject *whole(PyObject *module, PyObject *block) {
         switch (size) {
         case 14:
             if (same_name(line, size, "content-length")) {
-                Cursor c = {value.start, value.end};
+                Cursor c = {value.start, value.end, 0};
                 long value_of;
                 if (length++ || colon + 2 != value.start || !count_of(&c, &value_of) || c.at != value.end ||
                     value_of != end - stop - 4)
@@ -582,7 +597,7 @@ static PyObject *known(PyObject *module, PyObject *block) {
     for (const byte *line = data; (line = memchr(line, '\r', stop + 2 - line)) != NULL && line < stop; line++) {
         if (stop - line < 19 || line[1] != '\n' || (line[2] | 0x20) != 'c' || (line[10] | 0x20) != 'l') continue;
         if (memcmp(line + 3, "ontent-", 7) || memcmp(line + 11, "ength: ", 7)) continue;
-        Cursor c = {line + 18, stop};
+        Cursor c = {line + 18, stop, 0};
         const byte *start = c.at;
         int count = digits(&c);
         if (!count || count > 8 || c.at[0] != '\r' || c.at[1] != '\n') continue;

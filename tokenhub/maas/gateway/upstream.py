@@ -300,7 +300,10 @@ class UpstreamConnection(asyncio.Protocol):
         data = self._buffer + data if self._buffer else data
         whole, self._on_whole = self._on_whole, None
         body_at = 0 if whole is None else leaves.whole(data)
-        end = body_at - 4 if body_at > 0 else data.find(b"\r\n\r\n")
+        if whole is not None and body_at > 0:
+            self._take_whole(whole, data[body_at:])
+            return
+        end = data.find(b"\r\n\r\n")
         if end < 0:
             if len(data) > HEAD_BYTES_MAX:
                 raise _Malformed("the head is too large")
@@ -308,10 +311,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._buffer = b""
         raw, rest = data[:end], data[end + 4 :]
-        if whole is not None and (body_at > 0 or is_whole(raw, len(rest))):
-            self._in_head, self._close_after = False, False
-            self._release(clean=True)
-            whole(rest)
+        if whole is not None and is_whole(raw, len(rest)):
+            self._take_whole(whole, rest)
             return
         match = _STATUS.match(raw)
         if match is None:
@@ -334,6 +335,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._end(clean=not rest)
         elif rest:
             (self._chunks if self._chunked else self._plain)(rest)
+
+    def _take_whole(self, whole: Callable[[bytes], None], body: bytes) -> None:
+        self._buffer = b""
+        self._in_head, self._close_after = False, False
+        self._release(clean=True)
+        whole(body)
 
     def _frame(self, head: ResponseHead) -> None:
         headers = head.headers
