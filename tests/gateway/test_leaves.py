@@ -17,8 +17,14 @@ from tokenhub.maas.gateway.upstream import is_whole
 from tokenhub.maas.gateway.validation import parse_request, plain_chat, read_plain_chat
 
 compiled = pytest.mark.skipif(not leaves.compiled, reason="the core is not compiled here")
-TEXT = st.text(max_size=12) | st.sampled_from(["image_url", "model", "ü", "日本", "\\", '"', "\n", "\x7f", "\U0001f600"])
-NUMBER = st.integers(-3, 200) | st.floats(-3, 3) | st.sampled_from([2**31 - 1, 2**31, 10**9, 1e-7, 2.0000000001, -0.0])
+TEXT = st.text(max_size=12) | st.sampled_from(
+    ["image_url", "model", "ü", "日本", "\\", '"', "\n", "\x7f", "\U0001f600"]
+)
+NUMBER = (
+    st.integers(-3, 200)
+    | st.floats(-3, 3)
+    | st.sampled_from([2**31 - 1, 2**31, 10**9, 1e-7, 2.0000000001, -0.0])
+)
 SCALAR = st.none() | st.booleans() | NUMBER | TEXT
 ROLE = st.sampled_from(["user", "assistant", "system", "developer", "tool", "function", "nobody"])
 MESSAGE = st.fixed_dictionaries(
@@ -47,7 +53,9 @@ VALUE: st.SearchStrategy[Any] = st.recursive(
 )
 COUNT = st.none() | st.integers(-1, 50) | st.just(10**9) | st.just(1.5)
 DETAILS = st.none() | st.dictionaries(
-    st.sampled_from(["cached_tokens", "audio_tokens", "image_tokens", "cache_write_tokens", "reasoning_tokens", "x"]),
+    st.sampled_from(
+        ["cached_tokens", "audio_tokens", "image_tokens", "cache_write_tokens", "reasoning_tokens", "x"]
+    ),
     st.none() | st.integers(0, 2),
     max_size=3,
 )
@@ -86,10 +94,16 @@ def written(draw: st.DrawFn, values: st.SearchStrategy[Any]) -> bytes:
     text = json.dumps(draw(values), separators=separators, ensure_ascii=draw(st.booleans())).encode(
         "utf-8", "surrogatepass"
     )
-    text = draw(st.sampled_from([b"", b" ", b"\n"])) + text + draw(st.sampled_from([b"", b"", b"  ", b"x", b"\0"]))
+    text = (
+        draw(st.sampled_from([b"", b" ", b"\n"]))
+        + text
+        + draw(st.sampled_from([b"", b"", b"  ", b"x", b"\0"]))
+    )
     if draw(st.integers(0, 3)) == 0 and text:
         at = draw(st.integers(0, len(text) - 1))
-        piece = draw(st.sampled_from([b"", b",", b'"', b"}", b"\\", b"\x00", b"\xff", b"01", b"-", b"e5", b" "]))
+        piece = draw(
+            st.sampled_from([b"", b",", b'"', b"}", b"\\", b"\x00", b"\xff", b"01", b"-", b"e5", b" "])
+        )
         text = text[:at] + piece + text[at + draw(st.integers(0, 2)) :]
     return text
 
@@ -105,7 +119,9 @@ def is_utf8(text: bytes) -> bool:
 @compiled
 @given(written(CHAT), st.sampled_from([b"", b"POST / HTTP/1.1\r\n\r\n"]))
 @example(b'{"messages":[{"role":"user","content":"hi"}],"model":"m"}', b"")
-@example(b'{ "model" : "m", "messages" : [ { "content" : "hi" , "role" : "user" } ] , "max_tokens" : 5 } ', b"x")
+@example(
+    b'{ "model" : "m", "messages" : [ { "content" : "hi" , "role" : "user" } ] , "max_tokens" : 5 } ', b"x"
+)
 @example(b'{"model":"m","messages":[{"role":"user","content":"image_url"}]}', b"")
 @example(b'{"model":"m","model":"m","messages":[{"role":"user","content":"hi"}]}', b"")
 @example(b'{"model":"m","messages":[{"role":"user","role":"user","content":"hi"}]}', b"")
@@ -136,7 +152,9 @@ def test_a_plain_body_is_one_for_the_long_way_too(body: bytes) -> None:
 def test_the_usual_body_is_answered_for() -> None:
     body = b'{"model":"m","messages":[{"role":"user","content":"hi \\"you\\""}],"n":2,"max_tokens":7,"temperature":0.7}'
     assert leaves.chat(body, 0) == ("m", 7, 2, b'{"model":', body[12:])
-    assert leaves.chat(body[:-1], 0) is None and leaves.chat(body, 1) is None and leaves.chat(body, 999) is None
+    assert (
+        leaves.chat(body[:-1], 0) is None and leaves.chat(body, 1) is None and leaves.chat(body, 999) is None
+    )
 
 
 @compiled
@@ -153,7 +171,9 @@ def test_a_plain_answer_is_read_as_in_python(body: bytes) -> None:
 @compiled
 def test_the_usual_answer_is_answered_for() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
-    body = json.dumps({"choices": [{"finish_reason": "length", "message": {"content": "Grüße"}}], "usage": usage})
+    body = json.dumps(
+        {"choices": [{"finish_reason": "length", "message": {"content": "Grüße"}}], "usage": usage}
+    )
     assert leaves.answer(body.encode()) == (5, 4, 3, "length")
 
 
@@ -185,7 +205,9 @@ LINE = st.sampled_from(
 
 @compiled
 @given(
-    st.sampled_from([b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 500 X", b"HTTP/1.0 200 OK", b"HTTP/1.1 2000"]),
+    st.sampled_from(
+        [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 500 X", b"HTTP/1.0 200 OK", b"HTTP/1.1 2000"]
+    ),
     st.lists(LINE, max_size=5),
     st.sampled_from([b"hello", b"hell", b"hello!", b""]),
 )
@@ -207,7 +229,14 @@ def test_a_known_head_is_told_as_in_python(lines: list[bytes], body: bytes) -> N
 
 
 BLOCK = st.sampled_from(
-    [b'data: {"a":1}\n\n', b'data: {"usage":{"x":1}}\n\n', b'{"usage": {}}\n\n', b'{"finish_reason":"stop"}\n\n', b"\n", b"x"]
+    [
+        b'data: {"a":1}\n\n',
+        b'data: {"usage":{"x":1}}\n\n',
+        b'{"usage": {}}\n\n',
+        b'{"finish_reason":"stop"}\n\n',
+        b"\n",
+        b"x",
+    ]
 )
 
 

@@ -215,7 +215,9 @@ def _compiled(settings: Settings) -> Finding:
         return Finding("gateway core", "note", "Python, because TOKENHUB_COMPILED says no")
     if leaves.compiled:
         return Finding("gateway core", "ok", "compiled")
-    return Finding("gateway core", "note", "Python: right, but a request costs about a third more", native.ADVICE)
+    return Finding(
+        "gateway core", "note", "Python: right, but a request costs about a third more", native.ADVICE
+    )
 
 
 def _sandbox(_settings: Settings) -> Finding:

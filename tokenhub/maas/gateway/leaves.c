@@ -629,8 +629,7 @@ static PyObject *events(PyObject *module, PyObject *block) {
     if (p == data || p[0] != '\r' || p[1] != '\n' || length != size - (p - data) - 4) return PyLong_FromLong(0);
     long count = 0;
     const byte *end = data + size - 2;
-    for (p += 2; p < end; p++) {
-        /* the first letters of all that would need a look: `"usage"`, `"finish_reason":"`; and the end of events */
+    for (p++; p < end; p++) {
         p = memchr(p, '\n', end - p);
         if (p == NULL) break;
         if (p + 1 < end && p[1] == '\n') {
