@@ -119,6 +119,11 @@ class Settings:
         "Hosts of your own network that hooks may reach, comma-separated names or addresses; every other address"
         " that is not public (loopback, private, link-local) is refused.",
     )
+    compiled: Literal["yes", "no"] = _setting(
+        "yes",
+        "Use the parts of the gateway that `./hub` compiled; `no` runs the same work in Python.",
+        choices=("yes", "no"),
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "Least level that is logged.", choices=("debug", "info", "warning", "error")
     )
@@ -169,6 +174,12 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings of this process: the environment's values over the defaults. Raises: InvalidSetting."""
     given = os.environ if environment is None else environment
     return Settings(**{name: _parse(name, given[PREFIX + name.upper()]) for name in given_names(given)})
+
+
+def wants_compiled(environment: Mapping[str, str] | None = None) -> bool:
+    """`Settings.compiled`, for what is decided while modules are imported."""
+    given = os.environ if environment is None else environment
+    return given.get(PREFIX + "COMPILED") != "no"
 
 
 def given_names(environment: Mapping[str, str] | None = None) -> list[str]:

@@ -27,6 +27,7 @@ from tokenhub.db.engine import Database
 from tokenhub.db.migrate import pending
 from tokenhub.http.address import running_hub
 from tokenhub.kernel.errors import HubError
+from tokenhub.maas.gateway import leaves, native
 
 DISK_FREE_MIN_BYTES = 1 * 2**30
 MEMORY_MIN_BYTES = 1 * 2**30
@@ -73,7 +74,7 @@ Check = Callable[[Settings], Finding]
 
 
 def _checks(*, full: bool) -> Iterator[Check]:
-    yield from (_python, _state_folder, _disk, _memory, _port, _database, _engine)
+    yield from (_python, _state_folder, _disk, _memory, _port, _database, _engine, _compiled)
     yield lambda settings: _models(settings, full=full)
     yield from (_sandbox, _node, _browser)
 
@@ -207,6 +208,16 @@ def _engine(_settings: Settings) -> Finding:
             "engine", "mend", "llama.cpp (xllamacpp) is missing", "Run `./hub up` once; it installs it."
         )
     return Finding("engine", "ok", f"llama.cpp, xllamacpp {importlib.metadata.version('xllamacpp')}")
+
+
+def _compiled(settings: Settings) -> Finding:
+    if settings.compiled == "no":
+        return Finding("gateway core", "note", "Python, because TOKENHUB_COMPILED says no")
+    if leaves.compiled:
+        return Finding("gateway core", "ok", "compiled")
+    return Finding(
+        "gateway core", "note", "Python: right, but a request costs about a third more", native.ADVICE
+    )
 
 
 def _sandbox(_settings: Settings) -> Finding:

@@ -7,7 +7,9 @@ import msgspec
 from tokenhub.kernel.errors import HubError, UpstreamError
 from tokenhub.kernel.usage import Usage
 from tokenhub.kernel.usage_dialects import COUNT_MAX
+from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.errors import from_upstream
+from tokenhub.maas.gateway.leaves import PlainAnswer
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
 from tokenhub.maas.gateway.upstream import ResponseHead
@@ -148,8 +150,13 @@ def check_answer(head: ResponseHead, body: bytes, mender: Mender | None) -> None
         raise UpstreamError("The upstream answered with a page or in a coding that nobody asked for.")
 
 
-def plain_answer(body: bytes) -> tuple[int, int, int, str] | None:
+def plain_answer(body: bytes) -> PlainAnswer | None:
     """Uncached input, cached input, output and finish reason of the usual answer; None: look closer."""
+    return leaves.answer(body) or read_plain_answer(body)
+
+
+def read_plain_answer(body: bytes) -> PlainAnswer | None:
+    """`plain_answer`. What `leaves.answer` says is a part of this."""
     try:
         envelope = _envelope(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

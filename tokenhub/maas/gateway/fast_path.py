@@ -19,6 +19,7 @@ from tokenhub.clearing.cells import Hold
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import HubError
 from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.admission import credential, find_principal
 from tokenhub.maas.gateway.answer import (
     Body,
@@ -52,7 +53,16 @@ _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,8})\r\n")
 _LONG_WAY = (b"expect", b"idempotency-key", b"x-client-request-id", b"transfer-encoding", b"upgrade")
 _OK = STATUS_LINE[200] + JSON
 _PLAIN_HEAD = ResponseHead(200, {}, b"")
-_encode = msgspec.json.Encoder().encode
+
+
+def known_head(data: bytes) -> tuple[bytes, int, int] | None:
+    """A head without the digits of its `Content-Length`, where the body begins, and that length."""
+    end = data.find(b"\r\n\r\n")
+    found = _LENGTH.search(data, 0, end + 2) if 0 < end <= HEAD_BYTES_MAX else None
+    if found is None:
+        return None
+    start, stop = found.span(1)
+    return data[:start] + data[stop:end], end + 4, int(data[start:stop])
 
 
 class KnownHead:
@@ -77,7 +87,7 @@ class Lane:
         self.deployment = deployment
         self.origin = origin
         self.head = head
-        self.model = msgspec.Raw(_encode(deployment.upstream_model))
+        self.model = msgspec.json.encode(deployment.upstream_model)
         self.event = route.usage_event(deployment)
         """A copy of it is completed for each request."""
         self.event.source = "engine" if deployment.own_engine else "provider"
@@ -98,19 +108,17 @@ class FastPath:
 
     def take(self, connection: "ClientConnection", data: bytes) -> bool:
         """The first bytes of a request on an idle connection. False: nothing was done, parse them."""
-        end = data.find(b"\r\n\r\n")
-        found = _LENGTH.search(data, 0, end + 2) if 0 < end <= HEAD_BYTES_MAX else None
+        found = leaves.known(data) or known_head(data)
         if found is None:
             return False
-        start, stop = found.span(1)
-        key = data[:start] + data[stop:end]
+        key, start, length = found
         known = self._heads.get(key)
         if known is None:
             connection.unknown_head = key
             return False
-        length, size = int(data[start:stop]), len(data) - end - 4
+        size = len(data) - start
         if size == length:
-            return self.run(connection, known, data, end + 4)
+            return self.run(connection, known, data, start)
         if size or length > PLAIN_BYTES_MAX:
             return False
         connection.expect_body(known, data, length)
@@ -144,20 +152,19 @@ class FastPath:
         if known.snapshot is not snapshot:
             known.snapshot, known.routes = snapshot, {}
             known.principal = find_principal(snapshot, known.secret)
-        principal, body = known.principal, data[start:]
+        principal, size = known.principal, len(data) - start
         at_ms = time.time_ns() // 1_000_000
         if (
             principal is None
             or server.draining
-            or len(body) > server.settings.body_bytes_max
+            or size > server.settings.body_bytes_max
             or (principal.expires_at_ms is not None and principal.expires_at_ms <= at_ms)
         ):
             return False
-        plain = plain_chat(body)
+        plain = plain_chat(data, start)
         if plain is None:
             return False
-        asked, fields = plain
-        model = asked.model
+        model, limit, choices, before, after = plain
         route = known.routes.get(model)
         if route is None:
             route = server.keeper.route(principal, model, "chat.completions")
@@ -171,7 +178,7 @@ class FastPath:
         if lane is None:
             return False
         price = snapshot.price_of(model, at_ms)
-        need = plain_need(asked, len(body), deployment, price, at_ms=at_ms)
+        need = plain_need(limit, choices, size, deployment, price, at_ms=at_ms)
         request_id = server.request_ids.next(at_ms)
         hold = server.clerk.try_authorize(route.path, need, request_id, at_ms)
         if hold is None:
@@ -181,8 +188,7 @@ class FastPath:
             server.clerk.void(hold)
             return False
         self.taken += 1
-        fields["model"] = lane.model
-        FastRequest(connection, data, start, at_ms, route, lane, price, hold).send(upstream, _encode(fields))
+        FastRequest(connection, data, start, at_ms, route, lane, price, hold).send(upstream, before, after)
         return True
 
     def forget(self) -> None:
@@ -261,7 +267,7 @@ class FastRequest:
         self._hold = hold
         self._head: ResponseHead | None = None
 
-    def send(self, upstream: UpstreamConnection, body: bytes) -> None:
+    def send(self, upstream: UpstreamConnection, before: bytes, after: bytes) -> None:
         """Give the request to the upstream. From here on exactly one of `on_whole`, `on_end`, `on_lost` or
         `cancel` ends it."""
         connection, lane = self._connection, self._lane
@@ -272,8 +278,15 @@ class FastRequest:
         connection.server.router.started(lane.deployment)
         times = lane.deployment.timeouts
         upstream.send(
-            b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (lane.head, self._hold.request_id.encode(), len(body), body),
+            b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b%b%b"
+            % (
+                lane.head,
+                self._hold.request_id.encode(),
+                len(before) + len(lane.model) + len(after),
+                before,
+                lane.model,
+                after,
+            ),
             self,
             first_s=times.first_token_s,
             idle_s=times.idle_s,

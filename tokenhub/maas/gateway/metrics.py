@@ -4,7 +4,8 @@ Plain integers and lists, because they are touched by every request.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 
 from tokenhub.metering.types import UsageEvent
 
@@ -24,11 +25,12 @@ class Histogram:
         self.sum_ms = 0
         self.total = 0
 
-    def observe(self, ms: int) -> None:
-        """One value, in milliseconds."""
-        self.counts[bisect_left(SECONDS, ms / 1000)] += 1
-        self.sum_ms += ms
-        self.total += 1
+    def observe_all(self, values: Mapping[int, int]) -> None:
+        """Values in milliseconds, each with how often it came."""
+        for ms, count in values.items():
+            self.counts[bisect_left(SECONDS, ms / 1000)] += count
+            self.sum_ms += ms * count
+            self.total += count
 
 
 class _Model:
@@ -65,21 +67,22 @@ class Metrics:
     def _fold(self) -> None:
         """Count what was captured since the last time: many at once cost less than each at its own time."""
         pending, self._pending = self._pending, []
+        alike: dict[tuple[str, str], list[UsageEvent]] = {}
         for event in pending:
-            self._count(event)
-
-    def _count(self, event: UsageEvent) -> None:
-        key = (event.model, event.endpoint)
-        model = self._models.get(key)
-        if model is None:
-            model = self._models[key] = _Model()
-        model.duration.observe(event.latency_ms)
-        if event.ttft_ms:
-            model.first.observe(event.ttft_ms)
-        model.finished[event.finish] = model.finished.get(event.finish, 0) + 1
-        model.input_tokens += event.prompt_tokens
-        model.output_tokens += event.completion_tokens
-        model.undelivered += event.undelivered_tokens
+            alike.setdefault((event.model, event.endpoint), []).append(event)
+        for key, events in alike.items():
+            model = self._models.get(key)
+            if model is None:
+                model = self._models[key] = _Model()
+            model.duration.observe_all(Counter([event.latency_ms for event in events]))
+            model.first.observe_all(Counter([event.ttft_ms for event in events if event.ttft_ms]))
+            for finish, count in Counter([event.finish for event in events]).items():
+                model.finished[finish] = model.finished.get(finish, 0) + count
+            for event in events:
+                output = event.completion_tokens
+                model.input_tokens += event.total_tokens - output
+                model.output_tokens += output
+                model.undelivered += event.undelivered_tokens
 
     def answered(self, status: int) -> None:
         """Any request was answered."""

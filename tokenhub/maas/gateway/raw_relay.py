@@ -6,6 +6,7 @@ import re
 import msgspec
 
 from tokenhub.kernel.errors import HubError
+from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.chunks import unframed
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
@@ -35,6 +36,20 @@ def _start_of(size: int) -> bytes:
 
 _STARTS_SIZES = 2048
 _STARTS = tuple(map(_start_of, range(_STARTS_SIZES)))
+
+
+def plain_events(data: bytes) -> int:
+    """How many events a block has that is one whole chunk of them with nothing to look at; 0: it is something else."""
+    size = len(data)
+    if (
+        not data.endswith(b"}\n\n\r\n")
+        or not data.startswith(_STARTS[size] if size < _STARTS_SIZES else _start_of(size))
+        or b'"usage":{' in data
+        or b'"usage": {' in data
+        or b'"finish_reason":"' in data
+    ):
+        return 0
+    return data.count(b"\n\n")
 
 
 class RawRelay:
@@ -97,17 +112,15 @@ class RawRelay:
     def on_block(self, data: bytes) -> bool:
         """The usual block of a stream under way, as it came: one chunk, whole events, nothing to look at in them."""
         transport = self._transport
-        if transport is None or not data.endswith(b"}\n\n\r\n"):
+        if transport is None:
             return False
-        size = len(data)
-        if not data.startswith(_STARTS[size] if size < _STARTS_SIZES else _start_of(size)):
-            return False
-        if b'"usage":{' in data or b'"usage": {' in data:
-            return False
-        if b'"finish_reason":"' in data:
+        found = leaves.events(data)
+        if found < 0:
+            found = plain_events(data)
+        if not found:
             return False
         meter = self._meter
-        events = meter.events + data.count(b"\n\n")
+        events = meter.events + found
         if events > meter.recorded:
             return False  # a checkpoint is due
         meter.events = events

@@ -11,7 +11,6 @@ from tokenhub.ledger.types import Need
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.prompt_bounds import TEMPLATE_TOKENS
 from tokenhub.maas.gateway.request import ParsedRequest
-from tokenhub.maas.gateway.schema import CommonChat
 from tokenhub.pricing.price import Price
 from tokenhub.pricing.rating import bound
 
@@ -101,13 +100,12 @@ def size(request: ParsedRequest, deployment: Deployment, price: Price, *, at_ms:
 
 
 def plain_need(
-    asked: CommonChat, body_bytes: int, deployment: Deployment, price: Price, *, at_ms: int
+    limit: int, choices: int, body_bytes: int, deployment: Deployment, price: Price, *, at_ms: int
 ) -> Need:
-    """What `size(...).wanted()` says of a plain request: no images, no service tier, one output limit at most."""
-    context, choices = deployment.context_tokens or CONTEXT_UNKNOWN_TOKENS, asked.n or 1
-    limit = asked.max_tokens or asked.max_completion_tokens or context
+    """What `size(...).wanted()` says of a plain request: no images, no service tier. limit: 0 is none."""
+    context = deployment.context_tokens or CONTEXT_UNKNOWN_TOKENS
     prompt = min(body_bytes + TEMPLATE_TOKENS, context * choices)
-    output = min(limit, context) * choices
+    output = min(limit or context, context) * choices
     money = bound(price, input_tokens=prompt, output_tokens=output, at_ms=at_ms)
     return Need(prompt + output, 1, money, 1)
 

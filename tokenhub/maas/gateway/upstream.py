@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from tokenhub.kernel.errors import HubError, UpstreamError, UpstreamTimeout
+from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.chunks import LAST, aligned
 from tokenhub.maas.gateway.errors import ClientGone
 
@@ -297,19 +298,21 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _head(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
+        whole, self._on_whole = self._on_whole, None
+        body_at = 0 if whole is None else leaves.whole(data)
+        if whole is not None and body_at > 0:
+            self._take_whole(whole, data[body_at:])
+            return
         end = data.find(b"\r\n\r\n")
         if end < 0:
             if len(data) > HEAD_BYTES_MAX:
                 raise _Malformed("the head is too large")
-            self._buffer = data
+            self._buffer, self._on_whole = data, whole
             return
         self._buffer = b""
         raw, rest = data[:end], data[end + 4 :]
-        whole, self._on_whole = self._on_whole, None
-        if whole is not None and self._is_whole(raw, len(rest)):
-            self._in_head, self._close_after = False, False
-            self._release(clean=True)
-            whole(rest)
+        if whole is not None and is_whole(raw, len(rest)):
+            self._take_whole(whole, rest)
             return
         match = _STATUS.match(raw)
         if match is None:
@@ -333,17 +336,11 @@ class UpstreamConnection(asyncio.Protocol):
         elif rest:
             (self._chunks if self._chunked else self._plain)(rest)
 
-    def _is_whole(self, raw: bytes, size: int) -> bool:
-        """A plain 200 with JSON of `size` bytes on a connection that stays: nothing in this head needs a closer look."""
-        if not raw.startswith(b"HTTP/1.1 200 "):
-            return False
-        low = raw.lower()
-        return (
-            b"\r\ncontent-length: %d\r\n" % size in low + b"\r\n"
-            and b"\r\ncontent-type: application/json" in low
-            and low.count(b"\r\ncontent-length") == 1
-            and not _UNPLAIN.search(low)
-        )
+    def _take_whole(self, whole: Callable[[bytes], None], body: bytes) -> None:
+        self._buffer = b""
+        self._in_head, self._close_after = False, False
+        self._release(clean=True)
+        whole(body)
 
     def _frame(self, head: ResponseHead) -> None:
         headers = head.headers
@@ -461,6 +458,19 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _arm(self, seconds: float) -> None:
         self.deadline = self.timers.now + seconds
+
+
+def is_whole(raw: bytes, size: int) -> bool:
+    """A plain 200 with JSON of `size` bytes on a connection that stays: nothing in this head needs a closer look."""
+    if not raw.startswith(b"HTTP/1.1 200 "):
+        return False
+    low = raw.lower()
+    return (
+        b"\r\ncontent-length: %d\r\n" % size in low + b"\r\n"
+        and b"\r\ncontent-type: application/json" in low
+        and low.count(b"\r\ncontent-length") == 1
+        and not _UNPLAIN.search(low)
+    )
 
 
 class _Malformed(Exception):

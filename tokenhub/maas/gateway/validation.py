@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from tokenhub.kernel.errors import HubError, InvalidRequest
+from tokenhub.maas.gateway import leaves
+from tokenhub.maas.gateway.leaves import PlainChat
 from tokenhub.maas.gateway.request import Endpoint, ParsedRequest
 from tokenhub.maas.gateway.schema import COMMON_CHAT, ChatCompletion, CommonChat, Completion, Embedding
 
@@ -20,6 +22,8 @@ _BRACKETS_FREE = DEPTH_MAX
 PLAIN_BYTES_MAX = 32 * 1024
 """Larger bodies are not searched for repeated names; the last value counts, in our check and upstream alike."""
 
+_encode = msgspec.json.Encoder().encode
+_MODEL = msgspec.Raw(b"null")
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _common_chat = msgspec.json.Decoder(CommonChat).decode
 _chat = msgspec.json.Decoder(ChatCompletion).decode
@@ -85,22 +89,32 @@ def normal_bytes(text: bytes) -> int:
     return size
 
 
-def plain_chat(body: bytes) -> tuple[CommonChat, dict[str, msgspec.Raw]] | None:
-    """A plain chat request, checked as `parse_request` checks it: no stream, no tools, no images, nothing odd.
+def plain_chat(data: bytes, start: int) -> PlainChat | None:
+    """The body that begins at `start`, if it is a plain chat request, checked as `parse_request` checks it: no stream,
+    no tools, no images, nothing odd.
 
     None: it is something else, or malformed; `parse_request` says what.
     """
-    if len(body) > PLAIN_BYTES_MAX or body.count(b"[") + body.count(b"{") > _BRACKETS_FREE:
+    if len(data) - start > PLAIN_BYTES_MAX:
         return None
-    if b'"image_url"' in body or b"\\u" in body:
+    if not data.isascii():
+        body = data[start:]
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return None
+        if normal_bytes(body) > len(body):
+            return None
+    return leaves.chat(data, start) or read_plain_chat(data[start:])
+
+
+def read_plain_chat(body: bytes) -> PlainChat | None:
+    """`plain_chat` of UTF-8 that no normal form lengthens. What `leaves.chat` says is a part of this."""
+    if body.count(b"[") + body.count(b"{") > _BRACKETS_FREE or b'"image_url"' in body or b"\\u" in body:
         return None
     if b'"stream":true' in body or b'"stream": true' in body or b'"tools"' in body:
         return None  # told before anything is decoded: the long way decodes it anyway
     try:
-        if not body.isascii():
-            body.decode()
-            if normal_bytes(body) > len(body):
-                return None
         fields, asked = _fields(body), _common_chat(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return None
@@ -115,7 +129,10 @@ def plain_chat(body: bytes) -> tuple[CommonChat, dict[str, msgspec.Raw]] | None:
         quoted = quoted_names.get(name)
         if quoted is None or count(quoted) > 1:
             return None
-    return asked, fields
+    fields["model"] = _MODEL
+    before, _, after = _encode(fields).partition(b'"model":null')
+    limit = asked.max_tokens or asked.max_completion_tokens or 0
+    return asked.model, limit, asked.n or 1, before + b'"model":', after
 
 
 def _read(endpoint: Endpoint, body: bytes, request_id: str) -> ParsedRequest:

@@ -1,0 +1,660 @@
+/* The gateway's work on bytes, for machines with a C compiler: each function has its twin in `leaves.py`, which is
+ * what it must say. It answers for the usual case alone and says None (or -1) to anything else, whatever the reason:
+ * then the twin decides. So no refusal and no error is ever written here, and what is accepted here is a part of what
+ * the twin accepts, with the same result (tests/gateway/test_leaves.py).
+ *
+ * No allocation but of the results, no global state, no pointer that outlives a call. Inputs are `bytes`.
+ */
+#define _GNU_SOURCE /* memmem */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <string.h>
+
+typedef unsigned char byte;
+
+/* A cursor over JSON or a head: every reader returns 1 and moves on, or returns 0 for "not the usual case". */
+typedef struct {
+    const byte *at, *end;
+    int codes; /* strings may have `\u` escapes (none of a surrogate) */
+} Cursor;
+
+typedef struct {
+    const byte *start, *end;
+} Span;
+
+#define FIELDS_MAX 24
+#define DEPTH_MAX 32
+#define COUNT_DIGITS_MAX 9
+
+static void skip_space(Cursor *c) {
+    while (c->at < c->end && (*c->at == ' ' || *c->at == '\n' || *c->at == '\t' || *c->at == '\r')) c->at++;
+}
+
+static int take(Cursor *c, byte wanted) {
+    if (c->at >= c->end || *c->at != wanted) return 0;
+    c->at++;
+    return 1;
+}
+
+/* 1 where a string's next byte needs a look: a control character, a quote, a backslash, the start of a sequence. */
+static byte looks[256];
+
+static int utf8_sequence(Cursor *c) {
+    const byte *p = c->at;
+    Py_ssize_t left = c->end - p;
+    byte first = p[0];
+    if (first >= 0xc2 && first <= 0xdf) {
+        if (left < 2 || (p[1] & 0xc0) != 0x80) return 0;
+        c->at += 2;
+    } else if (first >= 0xe0 && first <= 0xef) {
+        if (left < 3 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80) return 0;
+        if ((first == 0xe0 && p[1] < 0xa0) || (first == 0xed && p[1] > 0x9f)) return 0;
+        c->at += 3;
+    } else if (first >= 0xf0 && first <= 0xf4) {
+        if (left < 4 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80 || (p[3] & 0xc0) != 0x80) return 0;
+        if ((first == 0xf0 && p[1] < 0x90) || (first == 0xf4 && p[1] > 0x8f)) return 0;
+        c->at += 4;
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+/* `\uXXXX`, not of a surrogate. */
+static int code(Cursor *c) {
+    if (c->end - c->at < 6) return 0;
+    for (int i = 2; i < 6; i++) {
+        byte one = c->at[i];
+        if (!((one >= '0' && one <= '9') || ((one | 0x20) >= 'a' && (one | 0x20) <= 'f'))) return 0;
+    }
+    if ((c->at[2] | 0x20) == 'd' && c->at[3] > '7') return 0;
+    c->at += 6;
+    return 1;
+}
+
+/* A string, quotes included. `plain`: set to 0 where it has an escape or a byte beyond ASCII. */
+static int string(Cursor *c, Span *inside, int *plain) {
+    if (!take(c, '"')) return 0;
+    inside->start = c->at;
+    *plain = 1;
+    for (;;) {
+        while (c->end - c->at >= 8) { /* eight at a time while nothing needs a look */
+            const byte *p = c->at;
+            if (looks[p[0]] | looks[p[1]] | looks[p[2]] | looks[p[3]] | looks[p[4]] | looks[p[5]] | looks[p[6]] | looks[p[7]]) break;
+            c->at += 8;
+        }
+        while (c->at < c->end && !looks[*c->at]) c->at++;
+        if (c->at >= c->end) return 0;
+        byte now = *c->at;
+        if (now == '"') {
+            inside->end = c->at++;
+            return 1;
+        }
+        *plain = 0;
+        if (now >= 0x80) {
+            if (!utf8_sequence(c)) return 0;
+        } else if (now == '\\' && c->codes && c->end - c->at > 1 && c->at[1] == 'u') {
+            if (!code(c)) return 0;
+        } else if (now == '\\') {
+            if (c->end - c->at < 2 || !memchr("\"\\/bfnrt", c->at[1], 8)) return 0;
+            c->at += 2;
+        } else {
+            return 0;
+        }
+    }
+}
+
+static int is(const Span *span, const char *text) {
+    size_t size = strlen(text);
+    return (size_t)(span->end - span->start) == size && !memcmp(span->start, text, size);
+}
+
+static int word(Cursor *c, const char *text) {
+    size_t size = strlen(text);
+    if ((size_t)(c->end - c->at) < size || memcmp(c->at, text, size)) return 0;
+    c->at += size;
+    return 1;
+}
+
+static int digits(Cursor *c) {
+    const byte *start = c->at;
+    while (c->at < c->end && *c->at >= '0' && *c->at <= '9') c->at++;
+    return (int)(c->at - start);
+}
+
+/* Any number of JSON's grammar. */
+static int any_number(Cursor *c) {
+    if (c->at < c->end && *c->at == '-') c->at++;
+    const byte *start = c->at;
+    int count = digits(c);
+    if (!count || (*start == '0' && count > 1)) return 0;
+    if (c->at < c->end && *c->at == '.') {
+        c->at++;
+        if (!digits(c)) return 0;
+    }
+    if (c->at < c->end && (*c->at == 'e' || *c->at == 'E')) {
+        c->at++;
+        if (c->at < c->end && (*c->at == '+' || *c->at == '-')) c->at++;
+        int exponent = digits(c);
+        if (!exponent || exponent > 2) return 0; /* what overflows is the twin's to judge */
+    }
+    return c->at - start < 300;
+}
+
+/* A whole number of at most nine digits, none negative. */
+static int count_of(Cursor *c, long *value) {
+    const byte *start = c->at;
+    int count = digits(c);
+    if (!count || count > COUNT_DIGITS_MAX || (*start == '0' && count > 1)) return 0;
+    if (c->at < c->end && (*c->at == '.' || *c->at == 'e' || *c->at == 'E')) return 0;
+    *value = 0;
+    for (const byte *p = start; p < c->at; p++) *value = *value * 10 + (*p - '0');
+    return 1;
+}
+
+/* A decimal of at most nine digits in all, without an exponent: exact enough to compare with a bound. */
+static int decimal(Cursor *c, double low, double high) {
+    int negative = take(c, '-');
+    const byte *start = c->at;
+    int whole = digits(c), parts = 0;
+    if (!whole || (*start == '0' && whole > 1)) return 0;
+    double value = 0, scale = 1;
+    for (const byte *p = start; p < c->at; p++) value = value * 10 + (*p - '0');
+    if (take(c, '.')) {
+        const byte *point = c->at;
+        parts = digits(c);
+        if (!parts) return 0;
+        for (const byte *p = point; p < c->at; p++) {
+            value = value * 10 + (*p - '0');
+            scale *= 10;
+        }
+    }
+    if (whole + parts > COUNT_DIGITS_MAX) return 0;
+    if (c->at < c->end && (*c->at == 'e' || *c->at == 'E')) return 0;
+    value = negative ? -value / scale : value / scale;
+    return value >= low && value <= high;
+}
+
+/* Any value, checked to be JSON. */
+static int any_value(Cursor *c, int depth) {
+    Span inside;
+    int plain;
+    if (c->at >= c->end || depth > DEPTH_MAX) return 0;
+    switch (*c->at) {
+    case '"':
+        return string(c, &inside, &plain);
+    case 't':
+        return word(c, "true");
+    case 'f':
+        return word(c, "false");
+    case 'n':
+        return word(c, "null");
+    case '[':
+        c->at++;
+        skip_space(c);
+        if (take(c, ']')) return 1;
+        for (;;) {
+            if (!any_value(c, depth + 1)) return 0;
+            skip_space(c);
+            if (take(c, ']')) return 1;
+            if (!take(c, ',')) return 0;
+            skip_space(c);
+        }
+    case '{':
+        c->at++;
+        skip_space(c);
+        if (take(c, '}')) return 1;
+        for (;;) {
+            if (!string(c, &inside, &plain)) return 0;
+            skip_space(c);
+            if (!take(c, ':')) return 0;
+            skip_space(c);
+            if (!any_value(c, depth + 1)) return 0;
+            skip_space(c);
+            if (take(c, '}')) return 1;
+            if (!take(c, ',')) return 0;
+            skip_space(c);
+        }
+    default:
+        return any_number(c);
+    }
+}
+
+/* The next name of an object and its colon; `first` is set before the first. 1: a name, 0: not usual, -1: the end. */
+static int next_name(Cursor *c, Span *name, int *first) {
+    int plain;
+    skip_space(c);
+    if (*first) {
+        if (!take(c, '{')) return 0;
+        skip_space(c);
+        *first = 0;
+        if (take(c, '}')) return -1;
+    } else {
+        if (take(c, '}')) return -1;
+        if (!take(c, ',')) return 0;
+        skip_space(c);
+    }
+    if (!string(c, name, &plain) || !plain) return 0;
+    skip_space(c);
+    if (!take(c, ':')) return 0;
+    skip_space(c);
+    return 1;
+}
+
+/* ---- a request's body ---- */
+
+static int message(Cursor *c) {
+    Span name, value;
+    int first = 1, plain, role = 0, content = 0, found;
+    while ((found = next_name(c, &name, &first)) == 1) {
+        if (!string(c, &value, &plain)) return 0;
+        if (is(&name, "role")) {
+            if (role++) return 0;
+            if (!is(&value, "user") && !is(&value, "assistant") && !is(&value, "system") && !is(&value, "developer"))
+                return 0;
+        } else if (is(&name, "content")) {
+            if (content++) return 0;
+        } else {
+            return 0;
+        }
+    }
+    return found == -1 && role && content;
+}
+
+static int messages(Cursor *c) {
+    int count = 0;
+    if (!take(c, '[')) return 0;
+    do {
+        skip_space(c);
+        if (!message(c) || ++count > 16384) return 0;
+        skip_space(c);
+    } while (take(c, ','));
+    return take(c, ']');
+}
+
+static int stops(Cursor *c) {
+    Span inside;
+    int plain, count = 0;
+    if (c->at < c->end && *c->at == '"') return string(c, &inside, &plain);
+    if (!take(c, '[')) return 0;
+    skip_space(c);
+    if (take(c, ']')) return 1;
+    do {
+        skip_space(c);
+        if (!string(c, &inside, &plain) || ++count > 4) return 0;
+        skip_space(c);
+    } while (take(c, ','));
+    return take(c, ']');
+}
+
+enum { MODEL, MESSAGES, STREAM, N, MAX_TOKENS, MAX_COMPLETION, TEMPERATURE, TOP_P, PRESENCE, FREQUENCY, SEED, STOP, NAMES };
+static const char *const NAME[NAMES] = {"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "temperature",
+                                        "top_p", "presence_penalty", "frequency_penalty", "seed", "stop"};
+
+typedef struct {
+    Span model;
+    long limit, choices;
+    int seen[NAMES];
+} Chat;
+
+static int field(Cursor *c, int name, Chat *chat) {
+    int plain;
+    long value;
+    if (name != MODEL && name != MESSAGES && word(c, "null")) return 1;
+    switch (name) {
+    case MODEL:
+        return string(c, &chat->model, &plain) && plain && chat->model.end > chat->model.start &&
+               chat->model.end - chat->model.start <= 256;
+    case MESSAGES:
+        return messages(c);
+    case STREAM:
+        return word(c, "false");
+    case N:
+        return count_of(c, &chat->choices) && chat->choices >= 1 && chat->choices <= 128;
+    case MAX_TOKENS:
+    case MAX_COMPLETION:
+        if (!count_of(c, &value) || value < 1 || chat->limit) return 0;
+        chat->limit = value;
+        return 1;
+    case TEMPERATURE:
+        return decimal(c, 0, 2);
+    case TOP_P:
+        return decimal(c, 0, 1);
+    case PRESENCE:
+    case FREQUENCY:
+        return decimal(c, -2, 2);
+    case SEED:
+        return count_of(c, &value);
+    case STOP:
+        return stops(c);
+    }
+    return 0;
+}
+
+static PyObject *written_anew(const Span *names, const Span *values, int first, int last, const char *open, const char *close) {
+    Py_ssize_t size = (Py_ssize_t)(strlen(open) + strlen(close));
+    for (int i = first; i < last; i++) size += (names[i].end - names[i].start) + (values[i].end - values[i].start) + 4;
+    PyObject *out = PyBytes_FromStringAndSize(NULL, size);
+    if (out == NULL) return NULL;
+    char *to = PyBytes_AS_STRING(out), *begin = to;
+    memcpy(to, open, strlen(open));
+    to += strlen(open);
+    for (int i = first; i < last; i++) {
+        if (i > first) *to++ = ',';
+        *to++ = '"';
+        memcpy(to, names[i].start, names[i].end - names[i].start);
+        to += names[i].end - names[i].start;
+        *to++ = '"';
+        *to++ = ':';
+        memcpy(to, values[i].start, values[i].end - values[i].start);
+        to += values[i].end - values[i].start;
+    }
+    memcpy(to, close, strlen(close));
+    to += strlen(close);
+    if (_PyBytes_Resize(&out, to - begin) < 0) return NULL;
+    return out;
+}
+
+/* chat(data, start) -> (model, limit, choices, before, after) | None */
+static PyObject *chat(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 2 || !PyBytes_CheckExact(args[0])) Py_RETURN_NONE;
+    Py_ssize_t start = PyLong_AsSsize_t(args[1]), size = PyBytes_GET_SIZE(args[0]);
+    if (start == -1 && PyErr_Occurred()) return NULL;
+    if (start < 0 || start > size) Py_RETURN_NONE;
+    const byte *data = (const byte *)PyBytes_AS_STRING(args[0]) + start;
+    Cursor c = {data, data + size - start, 0};
+    Chat found = {{0, 0}, 0, 1, {0}};
+    Span names[FIELDS_MAX], values[FIELDS_MAX], name;
+    int first = 1, count = 0, model_at = -1, compact = 1, state;
+    const byte *expected = data + 1;
+    while ((state = next_name(&c, &name, &first)) == 1) {
+        int which = 0;
+        while (which < NAMES && !is(&name, NAME[which])) which++;
+        if (which == NAMES || found.seen[which]++ || count == FIELDS_MAX) Py_RETURN_NONE;
+        if (name.start - 1 != expected || c.at != name.end + 2) compact = 0;
+        if (which == MODEL) model_at = count;
+        names[count] = name;
+        values[count].start = c.at;
+        if (!field(&c, which, &found)) Py_RETURN_NONE;
+        values[count++].end = c.at;
+        expected = c.at + 1;
+    }
+    if (state != -1 || !found.seen[MODEL] || !found.seen[MESSAGES]) Py_RETURN_NONE;
+    if (c.at != expected) compact = 0;
+    Span body = {data, c.at};
+    skip_space(&c);
+    if (c.at != c.end) Py_RETURN_NONE;
+    if (memmem(data, size - start, "\"image_url\"", 11)) Py_RETURN_NONE;
+    PyObject *before, *after;
+    if (compact) {
+        before = PyBytes_FromStringAndSize((const char *)data, values[model_at].start - data);
+        after = PyBytes_FromStringAndSize((const char *)values[model_at].end, body.end - values[model_at].end);
+    } else {
+        before = written_anew(names, values, 0, model_at, "{", model_at ? ",\"model\":" : "\"model\":");
+        after = written_anew(names, values, model_at + 1, count, model_at + 1 < count ? "," : "", "}");
+    }
+    PyObject *model = PyUnicode_DecodeASCII((const char *)found.model.start, found.model.end - found.model.start, NULL);
+    PyObject *out = NULL;
+    if (before && after && model) {
+        PyObject *limit = PyLong_FromLong(found.limit), *choices = PyLong_FromLong(found.choices);
+        if (limit && choices) out = PyTuple_Pack(5, model, limit, choices, before, after);
+        Py_XDECREF(limit);
+        Py_XDECREF(choices);
+    }
+    Py_XDECREF(before);
+    Py_XDECREF(after);
+    Py_XDECREF(model);
+    return out;
+}
+
+/* ---- an answer ---- */
+
+typedef struct {
+    long prompt, completion, cached, hit;
+    int details; /* `prompt_tokens_details` is an object */
+    Span finish;
+    int choices;
+} Answer;
+
+/* An object of counts that are all zero or null, but for `cached_tokens`, which goes to `cached`. */
+static int details(Cursor *c, long *cached) {
+    Span name;
+    int first = 1, seen = 0, found;
+    long value;
+    while ((found = next_name(c, &name, &first)) == 1) {
+        if (is(&name, "cached_tokens")) {
+            if (seen++ || cached == NULL) return 0;
+            if (word(c, "null")) continue;
+            if (!count_of(c, cached)) return 0;
+        } else if (word(c, "null")) {
+            continue;
+        } else if (!count_of(c, &value) || value) {
+            return 0;
+        }
+    }
+    return found == -1;
+}
+
+static int usage(Cursor *c, Answer *answer) {
+    Span name;
+    int first = 1, found, seen[6] = {0};
+    long value;
+    while ((found = next_name(c, &name, &first)) == 1) {
+        if (is(&name, "prompt_tokens")) {
+            if (seen[0]++ || !count_of(c, &answer->prompt)) return 0;
+        } else if (is(&name, "completion_tokens")) {
+            if (seen[1]++ || !count_of(c, &answer->completion)) return 0;
+        } else if (is(&name, "total_tokens")) {
+            if (seen[2]++ || !(word(c, "null") || count_of(c, &value))) return 0;
+        } else if (is(&name, "prompt_tokens_details")) {
+            if (seen[3]++) return 0;
+            if (word(c, "null")) continue;
+            answer->details = 1;
+            if (!details(c, &answer->cached)) return 0;
+        } else if (is(&name, "completion_tokens_details")) {
+            if (seen[4]++) return 0;
+            if (word(c, "null")) continue;
+            if (!details(c, NULL)) return 0;
+        } else if (is(&name, "prompt_cache_hit_tokens")) {
+            if (seen[5]++ || !(word(c, "null") || count_of(c, &answer->hit))) return 0;
+        } else if (!any_value(c, 2)) {
+            return 0;
+        }
+    }
+    return found == -1 && seen[0];
+}
+
+static int choice(Cursor *c, Answer *answer) {
+    Span name, finish;
+    int first = 1, found, seen = 0, plain;
+    while ((found = next_name(c, &name, &first)) == 1) {
+        if (is(&name, "finish_reason")) {
+            if (seen++) return 0;
+            if (word(c, "null")) continue;
+            if (!string(c, &finish, &plain) || !plain) return 0;
+            if (finish.end > finish.start) answer->finish = finish;
+        } else if (!any_value(c, 3)) {
+            return 0;
+        }
+    }
+    return found == -1;
+}
+
+static int choices(Cursor *c, Answer *answer) {
+    if (!take(c, '[')) return 0;
+    do {
+        skip_space(c);
+        if (!choice(c, answer)) return 0;
+        answer->choices++;
+        skip_space(c);
+    } while (take(c, ','));
+    return take(c, ']');
+}
+
+/* answer(body) -> (fresh, cached, output, finish) | None */
+static PyObject *answer(PyObject *module, PyObject *body) {
+    if (!PyBytes_CheckExact(body)) Py_RETURN_NONE;
+    const byte *data = (const byte *)PyBytes_AS_STRING(body);
+    Cursor c = {data, data + PyBytes_GET_SIZE(body), 1};
+    Answer got = {0, 0, 0, 0, 0, {0, 0}, 0};
+    Span name;
+    int first = 1, found, seen_usage = 0, seen_choices = 0, seen_error = 0;
+    while ((found = next_name(&c, &name, &first)) == 1) {
+        if (is(&name, "usage")) {
+            if (seen_usage++ || !usage(&c, &got)) Py_RETURN_NONE;
+        } else if (is(&name, "choices")) {
+            if (seen_choices++ || !choices(&c, &got)) Py_RETURN_NONE;
+        } else if (is(&name, "error")) {
+            if (seen_error++ || !word(&c, "null")) Py_RETURN_NONE;
+        } else if (is(&name, "timings") || !any_value(&c, 1)) {
+            Py_RETURN_NONE;
+        }
+    }
+    if (found != -1 || !seen_usage || !seen_choices) Py_RETURN_NONE;
+    skip_space(&c);
+    if (c.at != c.end) Py_RETURN_NONE;
+    long cached = got.details ? got.cached : got.hit;
+    if (cached > got.prompt) Py_RETURN_NONE;
+    if (got.finish.start == NULL) return Py_BuildValue("llls", got.prompt - cached, cached, got.completion, "stop");
+    return Py_BuildValue("llls#", got.prompt - cached, cached, got.completion, (const char *)got.finish.start,
+                         (Py_ssize_t)(got.finish.end - got.finish.start));
+}
+
+/* ---- heads ---- */
+
+static int same_name(const byte *at, Py_ssize_t size, const char *lower) {
+    if ((size_t)size != strlen(lower)) return 0;
+    for (Py_ssize_t i = 0; i < size; i++) {
+        byte letter = at[i];
+        if (letter >= 'A' && letter <= 'Z') letter |= 0x20;
+        if (letter != (byte)lower[i]) return 0;
+    }
+    return 1;
+}
+
+static int has_prefix(Span value, const char *lower) {
+    Py_ssize_t size = (Py_ssize_t)strlen(lower);
+    return value.end - value.start >= size && same_name(value.start, size, lower);
+}
+
+/* whole(data) -> where the body of a plain 200 begins, if `data` is the whole of it; else -1 */
+static PyObject *whole(PyObject *module, PyObject *block) {
+    if (!PyBytes_CheckExact(block)) return PyLong_FromLong(-1);
+    const byte *data = (const byte *)PyBytes_AS_STRING(block), *end = data + PyBytes_GET_SIZE(block);
+    const byte *stop = memmem(data, end - data, "\r\n\r\n", 4);
+    if (stop == NULL || stop - data > 16384 || stop - data < 13 || memcmp(data, "HTTP/1.1 200 ", 13)) return PyLong_FromLong(-1);
+    const byte *line = memchr(data, '\n', stop + 2 - data);
+    int length = 0, json = 0;
+    if (line[-1] != '\r') return PyLong_FromLong(-1);
+    for (line++; line < stop; ) {
+        const byte *next = memchr(line, '\n', stop + 2 - line), *colon = memchr(line, ':', next - line);
+        if (next[-1] != '\r' || colon == NULL || memchr(line, 0, next - line)) return PyLong_FromLong(-1);
+        if (memchr(line, '\r', next - 1 - line)) return PyLong_FromLong(-1);
+        Span value = {colon + 1, next - 1};
+        if (value.start < value.end && *value.start == ' ') value.start++;
+        Py_ssize_t size = colon - line;
+        switch (size) {
+        case 14:
+            if (same_name(line, size, "content-length")) {
+                Cursor c = {value.start, value.end, 0};
+                long value_of;
+                if (length++ || colon + 2 != value.start || !count_of(&c, &value_of) || c.at != value.end ||
+                    value_of != end - stop - 4)
+                    return PyLong_FromLong(-1);
+            }
+            break;
+        case 12:
+            if (same_name(line, size, "content-type")) {
+                if (json++ || colon + 2 != value.start || !has_prefix(value, "application/json")) return PyLong_FromLong(-1);
+            }
+            break;
+        case 17:
+            if (same_name(line, size, "transfer-encoding")) return PyLong_FromLong(-1);
+            break;
+        case 16:
+            if (same_name(line, size, "content-encoding")) return PyLong_FromLong(-1);
+            break;
+        case 10:
+            if (same_name(line, size, "connection") &&
+                !(value.end - value.start == 10 && same_name(value.start, 10, "keep-alive")))
+                return PyLong_FromLong(-1);
+            break;
+        }
+        for (const byte *p = line; p < colon; p++)
+            if (*p <= ' ' || *p >= 0x7f) return PyLong_FromLong(-1);
+        line = next + 1;
+    }
+    return PyLong_FromSsize_t(length == 1 && json == 1 ? stop + 4 - data : -1);
+}
+
+/* known(data) -> (head without the digits of its length, where the body begins, length) | None */
+static PyObject *known(PyObject *module, PyObject *block) {
+    if (!PyBytes_CheckExact(block)) Py_RETURN_NONE;
+    const byte *data = (const byte *)PyBytes_AS_STRING(block);
+    Py_ssize_t size = PyBytes_GET_SIZE(block);
+    const byte *stop = memmem(data, size, "\r\n\r\n", 4);
+    if (stop == NULL || stop == data || stop - data > 4096) Py_RETURN_NONE;
+    for (const byte *line = data; (line = memchr(line, '\r', stop + 2 - line)) != NULL && line < stop; line++) {
+        if (stop - line < 19 || line[1] != '\n' || (line[2] | 0x20) != 'c' || (line[10] | 0x20) != 'l') continue;
+        if (memcmp(line + 3, "ontent-", 7) || memcmp(line + 11, "ength: ", 7)) continue;
+        Cursor c = {line + 18, stop, 0};
+        const byte *start = c.at;
+        int count = digits(&c);
+        if (!count || count > 8 || c.at[0] != '\r' || c.at[1] != '\n') continue;
+        long length = 0;
+        for (const byte *p = start; p < c.at; p++) length = length * 10 + (*p - '0');
+        Py_ssize_t left = start - data, right = stop - c.at;
+        PyObject *key = PyBytes_FromStringAndSize(NULL, left + right);
+        if (key == NULL) return NULL;
+        memcpy(PyBytes_AS_STRING(key), data, left);
+        memcpy(PyBytes_AS_STRING(key) + left, c.at, right);
+        return Py_BuildValue("Nnl", key, (Py_ssize_t)(stop + 4 - data), length);
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- streams ---- */
+
+/* events(block) -> how many events a block has that is one whole chunk of them with nothing to look at; else 0 */
+static PyObject *events(PyObject *module, PyObject *block) {
+    if (!PyBytes_CheckExact(block)) return PyLong_FromLong(0);
+    const byte *data = (const byte *)PyBytes_AS_STRING(block), *p = data;
+    Py_ssize_t size = PyBytes_GET_SIZE(block), length = 0;
+    if (size < 10 || memcmp(data + size - 5, "}\n\n\r\n", 5)) return PyLong_FromLong(0);
+    for (; p < data + 8; p++) {
+        int digit = *p >= '0' && *p <= '9' ? *p - '0' : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10 : -1;
+        if (digit < 0 || (p == data && !digit)) break;
+        length = length * 16 + digit;
+    }
+    if (p == data || p[0] != '\r' || p[1] != '\n' || length != size - (p - data) - 4) return PyLong_FromLong(0);
+    long count = 0;
+    const byte *end = data + size - 2;
+    for (p++; p < end; p++) {
+        p = memchr(p, '\n', end - p);
+        if (p == NULL) break;
+        if (p + 1 < end && p[1] == '\n') {
+            count++;
+            p++;
+        }
+    }
+    if (memmem(data, size, "\"usage\":{", 9) || memmem(data, size, "\"usage\": {", 10) ||
+        memmem(data, size, "\"finish_reason\":\"", 17))
+        return PyLong_FromLong(0);
+    return PyLong_FromLong(count);
+}
+
+static PyMethodDef METHODS[] = {
+    {"chat", (PyCFunction)(void (*)(void))chat, METH_FASTCALL, NULL},
+    {"answer", answer, METH_O, NULL},
+    {"whole", whole, METH_O, NULL},
+    {"known", known, METH_O, NULL},
+    {"events", events, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_leaves", NULL, -1, METHODS, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__leaves(void) {
+    for (int i = 0; i < 256; i++) looks[i] = i < 0x20 || i >= 0x80 || i == '"' || i == '\\';
+    return PyModule_Create(&MODULE);
+}

@@ -1,0 +1,39 @@
+"""The request path's work on bytes where `leaves.c` was compiled; elsewhere these say nothing and their twins decide.
+
+Each answers for the usual case alone, with what its twin in Python would say (tests/gateway/test_leaves.py).
+"""
+
+from collections.abc import Callable
+
+from tokenhub.maas.gateway import native
+
+PlainChat = tuple[str, int, int, bytes, bytes]
+"""Model, output limit (0: none), choices, and the body as an upstream gets it before and after the model's name."""
+PlainAnswer = tuple[int, int, int, str]
+"""Uncached input, cached input, output, finish reason."""
+
+
+def _no_chat(_data: bytes, _start: int) -> PlainChat | None:
+    return None
+
+
+def _nothing(_data: bytes) -> None:
+    return None
+
+
+def _nowhere(_data: bytes) -> int:
+    return -1
+
+
+_module = native.load("leaves")
+compiled = _module is not None
+chat: Callable[[bytes, int], PlainChat | None] = getattr(_module, "chat", _no_chat)
+"""Of the body that begins at an index and is UTF-8. Twin: `validation.read_plain_chat`."""
+answer: Callable[[bytes], PlainAnswer | None] = getattr(_module, "answer", _nothing)
+"""Twin: `answer.read_plain_answer`."""
+known: Callable[[bytes], tuple[bytes, int, int] | None] = getattr(_module, "known", _nothing)
+"""Twin: `fast_path.known_head`."""
+whole: Callable[[bytes], int] = getattr(_module, "whole", _nowhere)
+"""Where the body of a whole plain answer begins; -1 where it says nothing. Twin: `upstream.is_whole`."""
+events: Callable[[bytes], int] = getattr(_module, "events", _nowhere)
+"""-1 where it says nothing; 0 is an answer. Twin: `raw_relay.plain_events`."""
