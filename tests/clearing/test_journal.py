@@ -53,9 +53,14 @@ def test_a_journal_of_an_older_version_is_read(tmp_path: Path) -> None:
     event = an_event("req_old", 7, app="a", stream=1)
     journal.append(b'["c",' + msgspec.json.encode(msgspec.structs.asdict(event)) + b"]\n")
     journal.append(b'["d",{"request_id":"req_odd"}]\n')
+    journal.append(b'["c",' + msgspec.json.encode(an_event("req_array", 6)) + b"]\n")
     journal.capture([an_event("req_new", 5)])
     found = replay(tmp_path, "owner_1")
-    assert [each.request_id for each in found.events] == ["req_old", "req_new"] and found.bad_lines == 1
+    assert [each.request_id for each in found.events] == [
+        "req_old",
+        "req_array",
+        "req_new",
+    ] and found.bad_lines == 1
     assert found.events[0] == event
     journal.close(delete=True)
 

@@ -1,13 +1,15 @@
 """The journal of one gateway boot: what was used is written here before the bytes leave the process.
 
-Files `<owner>.<n>.jsonl`; each line is `["c", event]` (captured), `["d", draft]` (a checkpoint) or
-`["v", request_id]` (void); events are arrays, or objects if an older version wrote them. `<owner>.lock` is flocked for the life of the process: a journal whose lock is free
+Files `<owner>.<n>.jsonl`; each line is an event (captured; an array of its fields), `["d", draft]` (a checkpoint) or
+`["v", request_id]` (void). Older versions wrote `["c", event]`, and events as objects.
+`<owner>.lock` is flocked for the life of the process: a journal whose lock is free
 belongs to a dead one. A line without its newline was never acknowledged and is ignored.
 """
 
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +23,9 @@ from tokenhub.metering.types import EVENT_FIELDS, UsageEvent
 
 ROTATE_BYTES = 32 * 2**20
 _PROBE_S = 0.25
+_NUL = b"\\u0000"
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode_array = msgspec.json.Decoder(UsageEvent).decode
 _decode_object = msgspec.json.Decoder(
     msgspec.defstruct(
@@ -34,6 +38,8 @@ _decode_object = msgspec.json.Decoder(
     )
 ).decode
 _decode_line = msgspec.json.Decoder(tuple[str, msgspec.Raw]).decode
+_has_kind = re.compile(rb'\["[cdv]",[\[{"]').match
+"""An event's line goes on with a number after the request id."""
 
 
 class Replay(NamedTuple):
@@ -74,10 +80,12 @@ class Journal:
 
     def capture(self, events: Sequence[UsageEvent]) -> None:
         """A line for each. Raises: Unavailable if they are not safely written; the bytes must then not be sent."""
-        if len(events) == 1:
-            self.append(b'["c",%b]\n' % _written(events[0]))
-        else:
-            self.append(b"".join([b'["c",%b]\n' % _written(event) for event in events]))
+        lines = _encode_lines(events)
+        if _NUL in lines:
+            for event in events:
+                event.clean()
+            lines = _encode_lines(events)
+        self.append(lines)
 
     def checkpoint(self, draft: UsageEvent) -> bytes:
         """Write a draft; returns the line. Raises: Unavailable as `capture`."""
@@ -150,7 +158,7 @@ class Journal:
 def _written(event: UsageEvent) -> bytes:
     """The event as JSON, cleaned first if a database would refuse it."""
     text = _encode(event)
-    if b"\\u0000" in text:
+    if _NUL in text:
         event.clean()
         text = _encode(event)
     return text
@@ -191,7 +199,7 @@ def replay(folder: Path, owner_id: str) -> Replay:
             if not line:
                 continue
             try:
-                kind, raw = _decode_line(line)
+                kind, raw = _decode_line(line) if _has_kind(line) else ("c", msgspec.Raw(line))
                 if kind == "v":
                     voided.add(msgspec.json.decode(raw, type=str))
                     continue

@@ -37,6 +37,7 @@ class Cursor:
         self._connection = connection
         self._which = 1 if connection.dialect.name == "postgresql" else 0
         self._cursor: Any = connection.connection.cursor()
+        self._refusals = cast(type[Exception], connection.dialect.loaded_dbapi.Error)
         changes: Changes | None = connection.get_execution_options().get(row_changes.OPTION)
         self._changes = changes if changes is not None and changes.active else None
 
@@ -57,7 +58,7 @@ class Cursor:
         words = self._words(statement)
         try:
             self._cursor.executemany(words, rows)
-        except Exception as error:  # noqa: BLE001  # whatever the driver raises, under SQLAlchemy's name
+        except self._refusals as error:
             self._fail(words, error)
 
     def all(self, statement: Sql, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -69,7 +70,7 @@ class Cursor:
         words = self._words(statement)
         try:
             self._cursor.execute(words, values)
-        except Exception as error:  # noqa: BLE001  # whatever the driver raises, under SQLAlchemy's name
+        except self._refusals as error:
             self._fail(words, error)
 
     def _words(self, statement: Sql) -> str:
@@ -81,14 +82,11 @@ class Cursor:
     def _fail(self, words: str, error: Exception) -> NoReturn:
         connection = self._connection
         dialect = connection.dialect
-        base = cast(type[Exception], dialect.loaded_dbapi.Error)
-        if not isinstance(error, base):
-            raise error
         lost = dialect.is_disconnect(cast(Any, error), connection.connection, None)
         if lost:
             connection.invalidate(error)
         raise DBAPIError.instance(
-            words, None, error, base, connection_invalidated=lost, dialect=dialect
+            words, None, error, self._refusals, connection_invalidated=lost, dialect=dialect
         ) from error
 
 

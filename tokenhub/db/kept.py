@@ -24,23 +24,14 @@ class Kept:
     @contextmanager
     def write(self) -> Generator[Connection, None, None]:
         """As `Database.write`."""
-        connection = self._opened()
-        try:
-            with connection.begin():
-                yield connection
-        except BaseException:
-            self.close()
-            raise
+        with self._open() as connection, connection.begin():
+            yield connection
 
     def look(self, statement: Sql, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """The rows that one statement finds, in a transaction of its own."""
-        connection = self._opened()
-        try:
+        with self._open() as connection:
             found = Cursor(connection).all(statement, values)
             connection.connection.rollback()
-        except BaseException:
-            self.close()
-            raise
         return found
 
     def changed(self) -> bool:
@@ -60,7 +51,14 @@ class Kept:
                 connection.invalidate()
             connection.close()
 
-    def _opened(self) -> Connection:
+    @contextmanager
+    def _open(self) -> Generator[Connection, None, None]:
         if self._connection is None:
             self._connection = self._engine.connect()
-        return self._connection
+        whole = False
+        try:
+            yield self._connection
+            whole = True
+        finally:
+            if not whole:
+                self.close()
