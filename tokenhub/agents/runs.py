@@ -287,7 +287,7 @@ def _claiming() -> Any:
         agent_runs.c.segment == bindparam("of_segment"),
         or_(agent_runs.c.state == "queued", left),
     )
-    values = {
+    values: dict[str, Any] = {
         "state": "running",
         "worker": bindparam("worker_"),
         "since_ms": bindparam("at_"),

@@ -117,7 +117,7 @@ def _query(org_id: str | BindParameter[str]) -> Select[*tuple[Any, ...]]:
 
 def _named_query(*, everyones: bool) -> Select[*tuple[Any, ...]]:
     """By id, name or a secret's prefix; asked so that not every key's newest secret has to be found first."""
-    named = bindparam("named_")
+    named: BindParameter[str] = bindparam("named_")
     prefixed = select(key_secrets.c.key_id).where(key_secrets.c.prefix == named)
     query = _query(bindparam("org_")).where(
         or_(api_keys.c.id == named, api_keys.c.name == named, api_keys.c.id.in_(prefixed))
