@@ -370,31 +370,41 @@ static PyObject *known(PyObject *module, PyObject *block) {
 
 /* ---- streams ---- */
 
-/* events(block) -> how many events a block has that is one whole chunk of them with nothing to look at; else 0 */
+/* One whole chunk that ends with an event, from `at` on: where the next begins; 0 for anything else. */
+static Py_ssize_t next_chunk(const byte *data, Py_ssize_t size, Py_ssize_t at) {
+    Py_ssize_t start = at, length = 0;
+    for (; at < size && at - start <= 8; at++) {
+        byte letter = data[at] | 0x20;
+        if (data[at] >= '0' && data[at] <= '9') length = length * 16 + (data[at] - '0');
+        else if (letter >= 'a' && letter <= 'f') length = length * 16 + (letter - 'a' + 10);
+        else break;
+    }
+    if (at == start || at - start > 8 || size - at < 4 || data[at] != '\r' || data[at + 1] != '\n' || !length) return 0;
+    at += 2;
+    if (length > size - at - 2) return 0;
+    at += length + 2;
+    return memcmp(data + at - 4, "\n\n\r\n", 4) ? 0 : at;
+}
+
+/* events(block) -> how many events a block has that is whole chunks of them with nothing to look at; else 0 */
 static PyObject *events(PyObject *module, PyObject *block) {
     if (!PyBytes_CheckExact(block)) return PyLong_FromLong(0);
-    const byte *data = (const byte *)PyBytes_AS_STRING(block), *p = data;
-    Py_ssize_t size = PyBytes_GET_SIZE(block), length = 0;
+    const byte *data = (const byte *)PyBytes_AS_STRING(block), *end;
+    Py_ssize_t size = PyBytes_GET_SIZE(block), at = 0;
     if (size < 10 || memcmp(data + size - 5, "}\n\n\r\n", 5)) return PyLong_FromLong(0);
-    for (; p < data + 8; p++) {
-        int digit = *p >= '0' && *p <= '9' ? *p - '0' : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10 : -1;
-        if (digit < 0 || (p == data && !digit)) break;
-        length = length * 16 + digit;
-    }
-    if (p == data || p[0] != '\r' || p[1] != '\n' || length != size - (p - data) - 4) return PyLong_FromLong(0);
+    while (at < size)
+        if (!(at = next_chunk(data, size, at))) return PyLong_FromLong(0);
+    if (memmem(data, size, "\"usage\":{", 9) || memmem(data, size, "\"usage\": {", 10) ||
+        memmem(data, size, "\"finish_reason\":\"", 17))
+        return PyLong_FromLong(0);
     long count = 0;
-    const byte *end = data + size - 2;
-    for (p++; p < end; p++) {
-        p = memchr(p, '\n', end - p);
-        if (p == NULL) break;
-        if (p + 1 < end && p[1] == '\n') {
+    end = data + size - 1;
+    for (const byte *p = data; p < end && (p = memchr(p, '\n', end - p)) != NULL; p++) {
+        if (p[1] == '\n') {
             count++;
             p++;
         }
     }
-    if (memmem(data, size, "\"usage\":{", 9) || memmem(data, size, "\"usage\": {", 10) ||
-        memmem(data, size, "\"finish_reason\":\"", 17))
-        return PyLong_FromLong(0);
     return PyLong_FromLong(count);
 }
 
