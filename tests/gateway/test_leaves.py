@@ -240,13 +240,36 @@ BLOCK = st.sampled_from(
 )
 
 
+CHUNK = st.tuples(
+    st.lists(BLOCK, max_size=3),
+    st.sampled_from([b"%x", b"%x", b"%x", b"%X", b"0%x", b"000000000%x", b"%x;a=b"]),
+    st.sampled_from([0, 0, 0, 0, 1, -1, 100]),
+)
+
+
 @compiled
-@given(st.lists(BLOCK, max_size=4), st.sampled_from([b"%x", b"%X", b"0%x", b"%x;a=b"]), st.integers(-1, 1))
-@example([b'data: {"a":1}\n\n'] * 3, b"%x", 0)
-def test_a_block_of_events_is_counted_as_in_python(parts: list[bytes], size: bytes, wrong: int) -> None:
-    inside = b"".join(parts)
-    block = size % max(len(inside) + wrong, 0) + b"\r\n" + inside + b"\r\n"
+@given(st.lists(CHUNK, max_size=4), st.sampled_from([b"", b"", b"0\r\n\r\n", b"\n", b"5"]))
+@example([([b'data: {"a":1}\n\n'] * 3, b"%x", 0)], b"")
+@example([([b'data: {"a":1}\n\n'], b"%x", 0)] * 3, b"")
+@example([([b"\n", b'data: {"a":1}\n\n'], b"%x", 0)], b"")
+@example([([], b"1", 0), ([b'data: {"a":1}\n\n'], b"%x", 0)], b"")
+def test_a_block_of_events_is_counted_as_in_python(
+    chunks: list[tuple[list[bytes], bytes, int]], tail: bytes
+) -> None:
+    block = b""
+    for parts, size, wrong in chunks:
+        inside = b"".join(parts)
+        line = size % max(len(inside) + wrong, 0) if b"%" in size else size
+        block += line + b"\r\n" + inside + b"\r\n"
+    block += tail
     assert leaves.events(block) == plain_events(block)
+
+
+@compiled
+def test_the_usual_blocks_are_answered_for() -> None:
+    event = b'data: {"a":1}\n\n'
+    assert leaves.events(b"%x\r\n%b\r\n" % (len(event), event)) == 1
+    assert leaves.events(b"%x\r\n%b\r\n" % (2 * len(event), 2 * event) * 2) == 4
 
 
 def test_what_is_no_bytes_is_left_alone() -> None:

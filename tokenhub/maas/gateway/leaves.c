@@ -1,245 +1,15 @@
-/* The gateway's work on bytes, for machines with a C compiler: each function has its twin in `leaves.py`, which is
+/* The gateway's work on bytes, for machines with a C compiler. Each function has a twin in Python (`leaves.py` names it), which is
  * what it must say. It answers for the usual case alone and says None (or -1) to anything else, whatever the reason:
  * then the twin decides. So no refusal and no error is ever written here, and what is accepted here is a part of what
  * the twin accepts, with the same result (tests/gateway/test_leaves.py).
  *
  * No allocation but of the results, no global state, no pointer that outlives a call. Inputs are `bytes`.
  */
-#define _GNU_SOURCE /* memmem */
 #define PY_SSIZE_T_CLEAN
+#include "cursor.h"
 #include <Python.h>
-#include <string.h>
-
-typedef unsigned char byte;
-
-/* A cursor over JSON or a head: every reader returns 1 and moves on, or returns 0 for "not the usual case". */
-typedef struct {
-    const byte *at, *end;
-    int codes; /* strings may have `\u` escapes (none of a surrogate) */
-} Cursor;
-
-typedef struct {
-    const byte *start, *end;
-} Span;
 
 #define FIELDS_MAX 24
-#define DEPTH_MAX 32
-#define COUNT_DIGITS_MAX 9
-
-static void skip_space(Cursor *c) {
-    while (c->at < c->end && (*c->at == ' ' || *c->at == '\n' || *c->at == '\t' || *c->at == '\r')) c->at++;
-}
-
-static int take(Cursor *c, byte wanted) {
-    if (c->at >= c->end || *c->at != wanted) return 0;
-    c->at++;
-    return 1;
-}
-
-/* 1 where a string's next byte needs a look: a control character, a quote, a backslash, the start of a sequence. */
-static byte looks[256];
-
-static int utf8_sequence(Cursor *c) {
-    const byte *p = c->at;
-    Py_ssize_t left = c->end - p;
-    byte first = p[0];
-    if (first >= 0xc2 && first <= 0xdf) {
-        if (left < 2 || (p[1] & 0xc0) != 0x80) return 0;
-        c->at += 2;
-    } else if (first >= 0xe0 && first <= 0xef) {
-        if (left < 3 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80) return 0;
-        if ((first == 0xe0 && p[1] < 0xa0) || (first == 0xed && p[1] > 0x9f)) return 0;
-        c->at += 3;
-    } else if (first >= 0xf0 && first <= 0xf4) {
-        if (left < 4 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80 || (p[3] & 0xc0) != 0x80) return 0;
-        if ((first == 0xf0 && p[1] < 0x90) || (first == 0xf4 && p[1] > 0x8f)) return 0;
-        c->at += 4;
-    } else {
-        return 0;
-    }
-    return 1;
-}
-
-/* `\uXXXX`, not of a surrogate. */
-static int code(Cursor *c) {
-    if (c->end - c->at < 6) return 0;
-    for (int i = 2; i < 6; i++) {
-        byte one = c->at[i];
-        if (!((one >= '0' && one <= '9') || ((one | 0x20) >= 'a' && (one | 0x20) <= 'f'))) return 0;
-    }
-    if ((c->at[2] | 0x20) == 'd' && c->at[3] > '7') return 0;
-    c->at += 6;
-    return 1;
-}
-
-/* A string, quotes included. `plain`: set to 0 where it has an escape or a byte beyond ASCII. */
-static int string(Cursor *c, Span *inside, int *plain) {
-    if (!take(c, '"')) return 0;
-    inside->start = c->at;
-    *plain = 1;
-    for (;;) {
-        while (c->end - c->at >= 8) { /* eight at a time while nothing needs a look */
-            const byte *p = c->at;
-            if (looks[p[0]] | looks[p[1]] | looks[p[2]] | looks[p[3]] | looks[p[4]] | looks[p[5]] | looks[p[6]] | looks[p[7]]) break;
-            c->at += 8;
-        }
-        while (c->at < c->end && !looks[*c->at]) c->at++;
-        if (c->at >= c->end) return 0;
-        byte now = *c->at;
-        if (now == '"') {
-            inside->end = c->at++;
-            return 1;
-        }
-        *plain = 0;
-        if (now >= 0x80) {
-            if (!utf8_sequence(c)) return 0;
-        } else if (now == '\\' && c->codes && c->end - c->at > 1 && c->at[1] == 'u') {
-            if (!code(c)) return 0;
-        } else if (now == '\\') {
-            if (c->end - c->at < 2 || !memchr("\"\\/bfnrt", c->at[1], 8)) return 0;
-            c->at += 2;
-        } else {
-            return 0;
-        }
-    }
-}
-
-static int is(const Span *span, const char *text) {
-    size_t size = strlen(text);
-    return (size_t)(span->end - span->start) == size && !memcmp(span->start, text, size);
-}
-
-static int word(Cursor *c, const char *text) {
-    size_t size = strlen(text);
-    if ((size_t)(c->end - c->at) < size || memcmp(c->at, text, size)) return 0;
-    c->at += size;
-    return 1;
-}
-
-static int digits(Cursor *c) {
-    const byte *start = c->at;
-    while (c->at < c->end && *c->at >= '0' && *c->at <= '9') c->at++;
-    return (int)(c->at - start);
-}
-
-/* Any number of JSON's grammar. */
-static int any_number(Cursor *c) {
-    if (c->at < c->end && *c->at == '-') c->at++;
-    const byte *start = c->at;
-    int count = digits(c);
-    if (!count || (*start == '0' && count > 1)) return 0;
-    if (c->at < c->end && *c->at == '.') {
-        c->at++;
-        if (!digits(c)) return 0;
-    }
-    if (c->at < c->end && (*c->at == 'e' || *c->at == 'E')) {
-        c->at++;
-        if (c->at < c->end && (*c->at == '+' || *c->at == '-')) c->at++;
-        int exponent = digits(c);
-        if (!exponent || exponent > 2) return 0; /* what overflows is the twin's to judge */
-    }
-    return c->at - start < 300;
-}
-
-/* A whole number of at most nine digits, none negative. */
-static int count_of(Cursor *c, long *value) {
-    const byte *start = c->at;
-    int count = digits(c);
-    if (!count || count > COUNT_DIGITS_MAX || (*start == '0' && count > 1)) return 0;
-    if (c->at < c->end && (*c->at == '.' || *c->at == 'e' || *c->at == 'E')) return 0;
-    *value = 0;
-    for (const byte *p = start; p < c->at; p++) *value = *value * 10 + (*p - '0');
-    return 1;
-}
-
-/* A decimal of at most nine digits in all, without an exponent: exact enough to compare with a bound. */
-static int decimal(Cursor *c, double low, double high) {
-    int negative = take(c, '-');
-    const byte *start = c->at;
-    int whole = digits(c), parts = 0;
-    if (!whole || (*start == '0' && whole > 1)) return 0;
-    double value = 0, scale = 1;
-    for (const byte *p = start; p < c->at; p++) value = value * 10 + (*p - '0');
-    if (take(c, '.')) {
-        const byte *point = c->at;
-        parts = digits(c);
-        if (!parts) return 0;
-        for (const byte *p = point; p < c->at; p++) {
-            value = value * 10 + (*p - '0');
-            scale *= 10;
-        }
-    }
-    if (whole + parts > COUNT_DIGITS_MAX) return 0;
-    if (c->at < c->end && (*c->at == 'e' || *c->at == 'E')) return 0;
-    value = negative ? -value / scale : value / scale;
-    return value >= low && value <= high;
-}
-
-/* Any value, checked to be JSON. */
-static int any_value(Cursor *c, int depth) {
-    Span inside;
-    int plain;
-    if (c->at >= c->end || depth > DEPTH_MAX) return 0;
-    switch (*c->at) {
-    case '"':
-        return string(c, &inside, &plain);
-    case 't':
-        return word(c, "true");
-    case 'f':
-        return word(c, "false");
-    case 'n':
-        return word(c, "null");
-    case '[':
-        c->at++;
-        skip_space(c);
-        if (take(c, ']')) return 1;
-        for (;;) {
-            if (!any_value(c, depth + 1)) return 0;
-            skip_space(c);
-            if (take(c, ']')) return 1;
-            if (!take(c, ',')) return 0;
-            skip_space(c);
-        }
-    case '{':
-        c->at++;
-        skip_space(c);
-        if (take(c, '}')) return 1;
-        for (;;) {
-            if (!string(c, &inside, &plain)) return 0;
-            skip_space(c);
-            if (!take(c, ':')) return 0;
-            skip_space(c);
-            if (!any_value(c, depth + 1)) return 0;
-            skip_space(c);
-            if (take(c, '}')) return 1;
-            if (!take(c, ',')) return 0;
-            skip_space(c);
-        }
-    default:
-        return any_number(c);
-    }
-}
-
-/* The next name of an object and its colon; `first` is set before the first. 1: a name, 0: not usual, -1: the end. */
-static int next_name(Cursor *c, Span *name, int *first) {
-    int plain;
-    skip_space(c);
-    if (*first) {
-        if (!take(c, '{')) return 0;
-        skip_space(c);
-        *first = 0;
-        if (take(c, '}')) return -1;
-    } else {
-        if (take(c, '}')) return -1;
-        if (!take(c, ',')) return 0;
-        skip_space(c);
-    }
-    if (!string(c, name, &plain) || !plain) return 0;
-    skip_space(c);
-    if (!take(c, ':')) return 0;
-    skip_space(c);
-    return 1;
-}
 
 /* ---- a request's body ---- */
 
@@ -522,21 +292,6 @@ static PyObject *answer(PyObject *module, PyObject *body) {
 
 /* ---- heads ---- */
 
-static int same_name(const byte *at, Py_ssize_t size, const char *lower) {
-    if ((size_t)size != strlen(lower)) return 0;
-    for (Py_ssize_t i = 0; i < size; i++) {
-        byte letter = at[i];
-        if (letter >= 'A' && letter <= 'Z') letter |= 0x20;
-        if (letter != (byte)lower[i]) return 0;
-    }
-    return 1;
-}
-
-static int has_prefix(Span value, const char *lower) {
-    Py_ssize_t size = (Py_ssize_t)strlen(lower);
-    return value.end - value.start >= size && same_name(value.start, size, lower);
-}
-
 /* whole(data) -> where the body of a plain 200 begins, if `data` is the whole of it; else -1 */
 static PyObject *whole(PyObject *module, PyObject *block) {
     if (!PyBytes_CheckExact(block)) return PyLong_FromLong(-1);
@@ -615,31 +370,41 @@ static PyObject *known(PyObject *module, PyObject *block) {
 
 /* ---- streams ---- */
 
-/* events(block) -> how many events a block has that is one whole chunk of them with nothing to look at; else 0 */
+/* One whole chunk that ends with an event, from `at` on: where the next begins; 0 for anything else. */
+static Py_ssize_t next_chunk(const byte *data, Py_ssize_t size, Py_ssize_t at) {
+    Py_ssize_t start = at, length = 0;
+    for (; at < size && at - start <= 8; at++) {
+        byte letter = data[at] | 0x20;
+        if (data[at] >= '0' && data[at] <= '9') length = length * 16 + (data[at] - '0');
+        else if (letter >= 'a' && letter <= 'f') length = length * 16 + (letter - 'a' + 10);
+        else break;
+    }
+    if (at == start || at - start > 8 || size - at < 4 || data[at] != '\r' || data[at + 1] != '\n' || !length) return 0;
+    at += 2;
+    if (length > size - at - 2) return 0;
+    at += length + 2;
+    return memcmp(data + at - 4, "\n\n\r\n", 4) ? 0 : at;
+}
+
+/* events(block) -> how many events a block has that is whole chunks of them with nothing to look at; else 0 */
 static PyObject *events(PyObject *module, PyObject *block) {
     if (!PyBytes_CheckExact(block)) return PyLong_FromLong(0);
-    const byte *data = (const byte *)PyBytes_AS_STRING(block), *p = data;
-    Py_ssize_t size = PyBytes_GET_SIZE(block), length = 0;
+    const byte *data = (const byte *)PyBytes_AS_STRING(block), *end;
+    Py_ssize_t size = PyBytes_GET_SIZE(block), at = 0;
     if (size < 10 || memcmp(data + size - 5, "}\n\n\r\n", 5)) return PyLong_FromLong(0);
-    for (; p < data + 8; p++) {
-        int digit = *p >= '0' && *p <= '9' ? *p - '0' : *p >= 'a' && *p <= 'f' ? *p - 'a' + 10 : -1;
-        if (digit < 0 || (p == data && !digit)) break;
-        length = length * 16 + digit;
-    }
-    if (p == data || p[0] != '\r' || p[1] != '\n' || length != size - (p - data) - 4) return PyLong_FromLong(0);
+    while (at < size)
+        if (!(at = next_chunk(data, size, at))) return PyLong_FromLong(0);
+    if (memmem(data, size, "\"usage\":{", 9) || memmem(data, size, "\"usage\": {", 10) ||
+        memmem(data, size, "\"finish_reason\":\"", 17))
+        return PyLong_FromLong(0);
     long count = 0;
-    const byte *end = data + size - 2;
-    for (p++; p < end; p++) {
-        p = memchr(p, '\n', end - p);
-        if (p == NULL) break;
-        if (p + 1 < end && p[1] == '\n') {
+    end = data + size - 1;
+    for (const byte *p = data; p < end && (p = memchr(p, '\n', end - p)) != NULL; p++) {
+        if (p[1] == '\n') {
             count++;
             p++;
         }
     }
-    if (memmem(data, size, "\"usage\":{", 9) || memmem(data, size, "\"usage\": {", 10) ||
-        memmem(data, size, "\"finish_reason\":\"", 17))
-        return PyLong_FromLong(0);
     return PyLong_FromLong(count);
 }
 
@@ -655,6 +420,6 @@ static PyMethodDef METHODS[] = {
 static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, "_leaves", NULL, -1, METHODS, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__leaves(void) {
-    for (int i = 0; i < 256; i++) looks[i] = i < 0x20 || i >= 0x80 || i == '"' || i == '\\';
+    know_looks();
     return PyModule_Create(&MODULE);
 }

@@ -17,7 +17,8 @@ from types import ModuleType
 from tokenhub.config import wants_compiled
 
 HERE = Path(__file__).parent
-SOURCES = ("leaves",)
+SOURCES = {"leaves": ("leaves.c", "cursor.h")}
+"""Of each compiled part: what is compiled, and what that includes."""
 BUILT = HERE / "_built"
 FLAGS = ("-O2", "-shared", "-fPIC", "-fno-strict-aliasing")
 COMPILE_S_MAX = 60
@@ -56,7 +57,8 @@ def build() -> str:
 
 def built_path(name: str) -> Path:
     """Where the compiled form of this source lies, for this interpreter. Raises: OSError without the source."""
-    content = (HERE / f"{name}.c").read_bytes() + " ".join([*FLAGS, sys.version]).encode()
+    content = b"".join([(HERE / file).read_bytes() for file in SOURCES[name]])
+    content += " ".join([*FLAGS, sys.version]).encode()
     digest = hashlib.blake2b(content, digest_size=8).hexdigest()
     return BUILT / f"{name}-{digest}{sysconfig.get_config_var('EXT_SUFFIX')}"
 
@@ -75,7 +77,7 @@ def _compile(name: str) -> str:
     for old in BUILT.glob(f"{name}-*"):
         old.unlink(missing_ok=True)
     part = BUILT / f"{name}.{os.getpid()}"
-    command = [compiler, *FLAGS, f"-I{headers}", str(HERE / f"{name}.c"), "-o", str(part)]
+    command = [compiler, *FLAGS, f"-I{headers}", str(HERE / SOURCES[name][0]), "-o", str(part)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_S_MAX, check=False)
     if done.returncode:
         part.unlink(missing_ok=True)

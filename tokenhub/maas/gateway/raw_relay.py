@@ -7,7 +7,7 @@ import msgspec
 
 from tokenhub.kernel.errors import HubError
 from tokenhub.maas.gateway import leaves
-from tokenhub.maas.gateway.chunks import unframed
+from tokenhub.maas.gateway.chunks import aligned, unframed
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
@@ -39,17 +39,17 @@ _STARTS = tuple(map(_start_of, range(_STARTS_SIZES)))
 
 
 def plain_events(data: bytes) -> int:
-    """How many events a block has that is one whole chunk of them with nothing to look at; 0: it is something else."""
+    """How many events a block has that is whole chunks of them with nothing to look at; 0: it is something else."""
     size = len(data)
     if (
         not data.endswith(b"}\n\n\r\n")
-        or not data.startswith(_STARTS[size] if size < _STARTS_SIZES else _start_of(size))
         or b'"usage":{' in data
         or b'"usage": {' in data
         or b'"finish_reason":"' in data
     ):
         return 0
-    return data.count(b"\n\n")
+    one = data.startswith(_STARTS[size] if size < _STARTS_SIZES else _start_of(size))
+    return data.count(b"\n\n") if one or aligned(data) == 1 else 0
 
 
 class RawRelay:
@@ -110,7 +110,7 @@ class RawRelay:
         """Seen by the conductor already."""
 
     def on_block(self, data: bytes) -> bool:
-        """The usual block of a stream under way, as it came: one chunk, whole events, nothing to look at in them."""
+        """The usual block of a stream under way, as it came: whole events in whole chunks, nothing to look at in them."""
         transport = self._transport
         if transport is None:
             return False
