@@ -201,7 +201,7 @@ async def test_a_checkpoint_covers_no_more_than_the_answer_may_have(hub: Hub) ->
             await asyncio.sleep(0.01)
             for hold in hub.server.clerk._drafted.values():
                 assert hold.draft is not None
-                drafted.append(json.loads(hold.draft)[1]["output_tokens"])
+                drafted.append(draft_of(hold.draft).output_tokens)
         seen.append(drafted)
         call.writer.write(framed(sse(chunk(finish="length"))) + framed(sse(usage_chunk(12, 12))))
         call.writer.write(framed(sse("[DONE]")) + b"0\r\n\r\n")
