@@ -6,6 +6,7 @@ import json
 from tests.gateway.client import chat, request
 from tests.gateway.conftest import Hub
 from tests.gateway.upstream import ANSWER, STREAM_HEAD, Call, chunk, framed, json_answer, sse, usage_chunk
+from tokenhub.clearing.journal import draft_of
 
 
 async def test_an_answer_is_relayed_byte_for_byte_and_booked(hub: Hub) -> None:
