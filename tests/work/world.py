@@ -5,17 +5,23 @@ an id of the world.
 """
 
 import asyncio
+import atexit
 import base64
 import io
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import insert, update
 
 from tests.catalog.test_gguf import gguf, text, u32
 from tests.clearing.conftest import an_event, hold, settled
+from tests.places import in_memory
 from tokenhub.adapters.handlers import job_handlers
 from tokenhub.agents.mcp import store as outside
 from tokenhub.agents.mcp.types import Seen
@@ -323,11 +329,18 @@ def _served(world: World) -> None:
         record_engine_count(connection, event.engine_boot, at_ms=1, prompt_tokens=0, output_tokens=203)
 
 
+@cache
+def _files() -> Path:
+    """A folder that outlives every world of this process: copies of a world name the files of the first."""
+    folder = Path(tempfile.mkdtemp(prefix="th-files-", dir=in_memory()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def _model_of_ones_own(world: World) -> None:
     """A file beside the hub, added as `own` by the worker's job, and another one that is only there."""
     for name in ("own", "other"):
-        path = world.settings.home / "files" / f"{name}.gguf"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = _files() / f"{name}.gguf"
         values = {
             "general.architecture": text("llama"),
             "llama.context_length": u32(4096),
