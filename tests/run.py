@@ -69,7 +69,10 @@ def _static_checks() -> list[tuple[str, list[str]]]:
         ("lint", [str(BIN / "ruff"), "check", "-q", *places]),
         ("format", [str(BIN / "ruff"), "format", "-q", "--check", *places]),
         ("layers", [str(BIN / "lint-imports"), "--no-cache"]),
-        ("types", [str(BIN / "basedpyright"), "--level", "error", "tokenhub"]),
+        (
+            "types",
+            [str(BIN / "basedpyright"), "--pythonpath", sys.executable, "--level", "error", "tokenhub"],
+        ),
     ]
 
 
