@@ -3,7 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    CompoundSelect,
+    Connection,
+    Row,
+    String,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from tokenhub.db import revision
 from tokenhub.db.prepared import Prepared
@@ -143,26 +157,28 @@ class Standing:
 
 def standing(connection: Connection, org_id: str, user_id: str) -> Standing:
     """Role, teams and departments of a user; all empty for one who is not there."""
-    roles = _ROLE.rows(connection, {"org_": org_id, "user_": user_id})
-    teams = [str(row[0]) for row in _TEAMS.rows(connection, {"user_": user_id})]
-    mine = [str(row[0]) for row in _DEPARTMENTS.rows(connection, {"user_": user_id})]
-    role = str(roles[0][0] or "") if roles else ""
-    return Standing(role, tuple(teams), tuple(_upwards(connection, one) for one in mine))
+    found: dict[str, list[str]] = {"role": [], "team": [], "department": []}
+    for which, value in _STANDS.rows(connection, {"org_": org_id, "user_": user_id}):
+        found[which].append(value or "")
+    role, teams, mine = (sorted(found[which]) for which in ("role", "team", "department"))
+    return Standing("".join(role), tuple(teams), tuple(_upwards(connection, one) for one in mine))
 
 
-_ROLE = Prepared(
-    select(users.c.role).where(users.c.id == bindparam("user_"), users.c.org_id == bindparam("org_"))
-)
-_TEAMS = Prepared(
-    select(memberships.c.team_id)
-    .where(memberships.c.user_id == bindparam("user_"))
-    .order_by(memberships.c.team_id)
-)
-_DEPARTMENTS = Prepared(
-    select(department_members.c.department_id)
-    .where(department_members.c.user_id == bindparam("user_"))
-    .order_by(department_members.c.department_id)
-)
+def _stands() -> CompoundSelect[str, Any]:
+    """What a user is and is in, in one way to the server: (which, id or role)."""
+    user: BindParameter[str] = bindparam("user_")
+    return union_all(
+        select(literal_column("'role'", String), users.c.role).where(
+            users.c.id == user, users.c.org_id == bindparam("org_")
+        ),
+        select(literal_column("'team'", String), memberships.c.team_id).where(memberships.c.user_id == user),
+        select(literal_column("'department'", String), department_members.c.department_id).where(
+            department_members.c.user_id == user
+        ),
+    )
+
+
+_STANDS = Prepared(_stands())
 
 
 def _upwards(connection: Connection, department_id: str) -> tuple[str, ...]:
