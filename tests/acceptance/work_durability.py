@@ -230,8 +230,9 @@ def _stops(hub: Hub, chance: random.Random, stops: int) -> dict[str, Any]:
     """Each run makes a task at each step; after the stop's own audit row there is none of it."""
     late, ended, done_before = 0, 0, 0
     for number in range(stops):
-        calls = [[["task.create", {"title": f"stop {number} {step}"}]] for step in range(40)]
-        run_id = hub.command("agent.run", request=script(*calls, "never"), model=ROUTED, max_steps=100)["id"]
+        # Longer than any pause below: a stop must meet a run that is at work.
+        calls = [[["task.create", {"title": f"stop {number} {step}"}]] for step in range(90)]
+        run_id = hub.command("agent.run", request=script(*calls, "never"), model=ROUTED, max_steps=200)["id"]
         time.sleep(chance.uniform(0.2, 1.5))
         stopped = hub.request("POST", "/api/commands/agent.stop", {"agent": run_id})[1]
         wait_for(lambda run_id=run_id: _state(hub, run_id) == "stopped", timeout_s=20)
