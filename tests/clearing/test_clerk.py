@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -304,12 +305,8 @@ async def test_a_cancelled_wait_leaks_nothing(books: Books) -> None:
     books.check()
 
 
-async def test_disk_full_refuses_and_comes_back(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = books.limit(1000)
-    clerk = await books.clerk()
-    path = clerk.path([limit])
-    streaming, short = await hold(clerk, path, 100), await hold(clerk, path, 100)
-    clerk.checkpoint(streaming, an_event(streaming.request_id, 7))
+def _fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """No line of a journal can be written until what is returned is called."""
     real = os.write
 
     def full(fd: int, data: bytes) -> int:
@@ -318,13 +315,23 @@ async def test_disk_full_refuses_and_comes_back(books: Books, monkeypatch: pytes
         return real(fd, data)
 
     monkeypatch.setattr(os, "write", full)
+    return lambda: monkeypatch.setattr(os, "write", real)
+
+
+async def test_disk_full_refuses_and_comes_back(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = books.limit(1000)
+    clerk = await books.clerk()
+    path = clerk.path([limit])
+    streaming, short = await hold(clerk, path, 100), await hold(clerk, path, 100)
+    clerk.checkpoint(streaming, an_event(streaming.request_id, 7))
+    make_room = _fill_the_disk(monkeypatch)
     for held in (streaming, short):
         with pytest.raises(Unavailable):
             clerk.capture(held, an_event(held.request_id, 30))
     assert clerk.try_authorize(path, tokens(1), "req_full", now_ms()) is None
     with pytest.raises(Unavailable, match="journal"):
         await hold(clerk, path, 1)
-    monkeypatch.setattr(os, "write", real)
+    make_room()
     await asyncio.sleep(0.3)
     held = await hold(clerk, path, 10)
     clerk.capture(held, an_event(held.request_id, 3))
@@ -343,19 +350,12 @@ async def test_an_answer_cut_by_a_full_disk_is_charged_as_delivered_once_there_i
     path = clerk.path([limit])
     streaming = await hold(clerk, path, 300)
     clerk.checkpoint(streaming, an_event(streaming.request_id, 260))
-    real = os.write
-
-    def full(fd: int, data: bytes) -> int:
-        if data.startswith((b"[", b"\n")):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(fd, data)
-
-    monkeypatch.setattr(os, "write", full)
+    make_room = _fill_the_disk(monkeypatch)
     with pytest.raises(Unavailable):
         clerk.capture(streaming, an_event(streaming.request_id, 30))
     clerk.capture(streaming, an_event(streaming.request_id, 30))  # a second call does nothing
     if room_comes_back:
-        monkeypatch.setattr(os, "write", real)
+        make_room()
         await asyncio.sleep(1.0)
     await books.close()
     assert books.bucket(limit)["used"] == (30 if room_comes_back else 260)
