@@ -22,12 +22,12 @@ def told(answer: Envelope) -> str:
     return answer.error.code if answer.error is not None else answer.status
 
 
-def together(*calls: Call) -> list[Envelope]:
-    """All at once, each in a thread of its own; their answers in the order of the calls."""
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """All at once, each in a thread of its own; what they give, in the order of the calls."""
     start = threading.Barrier(len(calls))
     answers: list[Any] = [None] * len(calls)
 
-    def run(place: int, call: Call) -> None:
+    def run(place: int, call: Callable[[], Any]) -> None:
         start.wait()
         answers[place] = call()
 

@@ -3,9 +3,7 @@
 import json
 import subprocess
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from tests.work.racing import whole
+from tests.work.racing import together, whole
 from tests.work.test_approvals import HOUR_MS, Later, kinds
 from tests.work.world import MODEL, World
 from tokenhub.agents import journal, runs, schedules, spending
@@ -26,22 +24,6 @@ from tokenhub.work.clockwork import Clockwork
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def at_once(*calls: Callable[[], object]) -> list[Any]:
-    """What each gives."""
-    start, found = threading.Barrier(len(calls)), [None] * len(calls)
-
-    def run(place: int, call: Any) -> None:
-        start.wait()
-        found[place] = call()
-
-    threads = [threading.Thread(target=run, args=(place, call)) for place, call in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
-
-
 def test_a_schedule_fires_once(world: World) -> None:
     with world.database.write("hub") as connection:
         due = agent_schedules.c.id == world.ids["schedule"]
@@ -51,7 +33,7 @@ def test_a_schedule_fires_once(world: World) -> None:
         with world.database.write("hub") as connection:
             return schedules.fire_due(connection, at_ms=now_ms())
 
-    assert sorted(at_once(fire, fire, fire)) == [0, 0, 1]
+    assert sorted(together(fire, fire, fire)) == [0, 0, 1]
     with world.database.read("hub") as connection:
         begun = select(func.count()).where(agent_runs.c.origin == f"schedule:{world.ids['schedule']}")
         assert connection.execute(begun).scalar_one() == 1
@@ -66,7 +48,7 @@ def test_reminders_and_calls_for_reports_come_once(world: World) -> None:
     due = datetime.fromtimestamp((now_ms() + HOUR_MS) / 1000, UTC).strftime("%H:%M")
     world.do("admin", "report-form.create", name="evening", due=due, **form)
     clock.ahead_ms = HOUR_MS + 120_000
-    at_once(*(one.run for one in many))
+    together(*(one.run for one in many))
     assert kinds(world, "bob").count("reminder") == 1
     assert kinds(world, "bob").count("report_due") == 1
     whole(world)
@@ -95,7 +77,7 @@ def test_children_of_a_run_share_the_last_tokens(world: World) -> None:
             journal.open_model(connection, run.id, 1, model=MODEL, body="{}", held_tokens=held, at_ms=2)
             return held
 
-    held = at_once(*(lambda number=number: reserve(number) for number in range(4)))
+    held = together(*(lambda number=number: reserve(number) for number in range(4)))
     assert sum(held) <= 10_000 and sum(one > 0 for one in held) == 2, held
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from tokenhub.db import changes as row_changes
 from tokenhub.db.changes import Changes
+from tokenhub.db.prepared import raised
 
 
 class Sql(NamedTuple):
@@ -80,14 +80,7 @@ class Cursor:
         return words
 
     def _fail(self, words: str, error: Exception) -> NoReturn:
-        connection = self._connection
-        dialect = connection.dialect
-        lost = dialect.is_disconnect(cast(Any, error), connection.connection, None)
-        if lost:
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            words, None, error, self._refusals, connection_invalidated=lost, dialect=dialect
-        ) from error
+        raise raised(self._connection, words, None, error, self._refusals) from error
 
 
 def placeholders(columns: int, rows: int) -> str:

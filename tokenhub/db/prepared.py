@@ -43,12 +43,12 @@ class Prepared:
             cursor.execute(sql, values)
             return cursor.fetchall() if cursor.description is not None else []
         except driver as error:
-            raise _raised(connection, sql, values, error, driver) from error
+            raise raised(connection, sql, values, error, driver) from error
         finally:
             cursor.close()
 
 
-def _raised(
+def raised(
     connection: Connection, sql: str, values: Any, error: Exception, driver: type[Exception]
 ) -> BaseException:
     """What SQLAlchemy makes of a driver's error."""
