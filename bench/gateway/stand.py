@@ -24,8 +24,9 @@ from tokenhub.clearing.cells import Path as ClerkPath
 from tokenhub.clearing.clerk import Clerk
 from tokenhub.config import Settings
 from tokenhub.db.engine import Database
-from tokenhub.ledger.types import Need
+from tokenhub.ledger.types import Amounts
 from tokenhub.maas.gateway import server
+from tokenhub.metering.plain import PlainUse
 from tokenhub.metering.types import UsageDraft, UsageEvent
 
 
@@ -38,7 +39,7 @@ class FreeClerk(Clerk):
     async def close(self) -> None:
         """Nothing to settle."""
 
-    def try_authorize(self, path: ClerkPath, need: Need, request_id: str, now_ms: int) -> Hold:
+    def try_authorize(self, path: ClerkPath, need: Amounts, request_id: str, now_ms: int) -> Hold:
         """Always."""
         return Hold(request_id, path, need)
 
@@ -46,6 +47,11 @@ class FreeClerk(Clerk):
         """Not written."""
 
     def capture_all(self, charges: Sequence[tuple[Hold, UsageEvent, int]]) -> None:
+        """Not written, not charged."""
+        for hold, _, _ in charges:
+            hold.closed = True
+
+    def capture_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
         """Not written, not charged."""
         for hold, _, _ in charges:
             hold.closed = True

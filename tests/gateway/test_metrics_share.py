@@ -8,10 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.gateway.conftest import Hub
 from tokenhub.maas.gateway.metrics import Metrics
 from tokenhub.maas.gateway.metrics_share import gather, merged, share
+from tokenhub.metering.plain import Kinds
 
 
 def _answered(index: int, times: int) -> Metrics:
-    metrics = Metrics(str(index))
+    metrics = Metrics(str(index), Kinds())
     for _ in range(times):
         metrics.answered(200)
     return metrics

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tokenhub.budgets.types import Limit
 from tokenhub.ledger.buckets import BucketState
-from tokenhub.ledger.types import BucketSpec, Need
+from tokenhub.ledger.types import Amounts, BucketSpec, Need
 
 NEVER_MS = 2**62
 
@@ -56,7 +56,7 @@ class Hold:
 
     __slots__ = ("cells", "closed", "draft", "granted", "path", "path_id", "refused_by", "request_id")
 
-    def __init__(self, request_id: str, path: Path, granted: Need) -> None:
+    def __init__(self, request_id: str, path: Path, granted: Amounts) -> None:
         self.request_id = request_id
         self.path = path
         self.path_id = path.path_id

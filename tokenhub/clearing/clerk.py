@@ -34,12 +34,15 @@ from tokenhub.kernel.errors import Unavailable
 from tokenhub.kernel.ids import new_id
 from tokenhub.ledger import buckets, owners
 from tokenhub.ledger.buckets import BucketState
-from tokenhub.ledger.types import Need, Unit
+from tokenhub.ledger.types import Amounts, Need, Unit
+from tokenhub.metering.plain import Kinds, PlainUse, Use
 from tokenhub.metering.types import UsageDraft, UsageEvent
 
 HEADERS_MS = 100
 TEND_S = 0.5
 IDLE_MS = 3000
+KINDS_MAX = 20_000
+"""Kinds of plain uses known by number; then all are forgotten as soon as nothing is to be settled."""
 BACKLOG_MAX = 50_000
 """Captured and unsettled requests beyond which new work is refused while the database fails."""
 _log = structlog.get_logger()
@@ -84,8 +87,15 @@ class Clerk:
         self._blocked = True
         self._draining = False
         self._journal: Journal | None = None
+        self.kinds = Kinds()
+        """Of the plain uses that are captured here."""
         self._teller = Teller(
-            database, self.owner_id, loop=loop, on_states=self._on_states, on_recall=self._on_recall
+            database,
+            self.owner_id,
+            kinds=self.kinds,
+            loop=loop,
+            on_states=self._on_states,
+            on_recall=self._on_recall,
         )
         self._waiting = WaitingList(self._cells, self._teller, loop=loop, hold_wait_s=settings.hold_wait_s)
         self._tend_handle: asyncio.TimerHandle | None = None
@@ -156,7 +166,7 @@ class Clerk:
             self._stale.update(path.cells)
         return path
 
-    def try_authorize(self, path: Path, need: Need, request_id: str, now_ms: int) -> Hold | None:
+    def try_authorize(self, path: Path, need: Amounts, request_id: str, now_ms: int) -> Hold | None:
         """All of `need` on every limit of the path, from memory; None = ask `authorize`."""
         if now_ms >= path.until_ms or self._blocked:
             return None
@@ -190,10 +200,10 @@ class Clerk:
             return False
         granted = hold.granted
         hold.granted = Need(
-            granted.tokens + extra.tokens,
-            granted.requests + extra.requests,
-            granted.money + extra.money,
-            granted.concurrency + extra.concurrency,
+            granted[0] + extra.tokens,
+            granted[1] + extra.requests,
+            granted[2] + extra.money,
+            granted[3] + extra.concurrency,
         )
         return True
 
@@ -250,6 +260,29 @@ class Clerk:
         for hold, event, tokens in charges:
             self._finish(hold, event, (tokens, 1, event.amount_nano, 0))
 
+    def capture_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
+        """`capture_all` of plain uses, each with its total tokens; none of the holds was checkpointed.
+
+        Raises: Unavailable, then none of them was captured.
+        """
+        for hold, use, tokens in charges:
+            granted = hold.granted
+            if tokens > granted[0] or use[6] > granted[2]:
+                self.capture_all([(one, self.kinds.event(its), used) for one, its, used in charges])
+                return
+        journal = self._journal
+        assert journal is not None
+        uses = [use for _, use, _ in charges]
+        try:
+            journal.capture_plain(uses, self.kinds)
+        except Unavailable:
+            self._blocked = True
+            for hold, _, _ in charges:
+                self.void(hold)
+            raise
+        self._free_rests(charges)
+        self._captured(uses)
+
     def void(self, hold: Hold) -> None:
         """Nothing was used: free the whole hold."""
         if hold.closed:
@@ -292,13 +325,37 @@ class Clerk:
             cell.free += granted[unit] - used[unit]
         if hold.draft is not None:
             self._drafted.pop(hold.request_id, None)
-        self._captures += 1
-        teller = self._teller
-        teller.captured.append(event)
-        if teller.sleeping:
-            teller.wake()
+        self._captured((event,))
         if self._waiting.waiters or event.at_ms >= hold.path.until_ms or hold.cells is not hold.path.cells:
             self._after_release(hold)
+
+    def _free_rests(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
+        """Close the holds and free what they did not use; those of one path that come together in one go."""
+        cells: tuple[Cell, ...] = ()
+        tokens = requests = money = running = 0
+        for hold, use, used in charges:
+            if hold.cells is not cells:
+                _free(cells, (tokens, requests, money, running))
+                cells, tokens, requests, money, running = hold.cells, 0, 0, 0, 0
+            granted = hold.granted
+            tokens += granted[0] - used
+            requests += granted[1] - 1
+            money += granted[2] - use[6]
+            running += granted[3]
+            hold.closed = True
+            path = hold.path
+            if use[2] >= path.until_ms or cells is not path.cells:
+                self._stale.update(cells)
+        _free(cells, (tokens, requests, money, running))
+        if self._waiting.waiters:
+            self._waiting.released()
+
+    def _captured(self, uses: Sequence[Use]) -> None:
+        self._captures += len(uses)
+        teller = self._teller
+        teller.captured.extend(uses)
+        if teller.sleeping:
+            teller.wake()
 
     def _capture_draft(self, hold: Hold, event: UsageEvent) -> None:
         """The journal failed at the end of a request: charge what is journaled already, or nothing."""
@@ -391,6 +448,8 @@ class Clerk:
         if self._teller.failing_since is not None and self._teller.backlog > BACKLOG_MAX:
             self._blocked = True
         self._tend_journal()
+        if len(self.kinds) > KINDS_MAX and not self._teller.backlog:
+            self.kinds.forget()
 
     def _tend_journal(self) -> None:
         assert self._journal is not None
@@ -418,6 +477,11 @@ class Clerk:
             cell = self._cells.get(bucket_id)
             if cell is not None:
                 self._return_idle(cell)
+
+
+def _free(cells: tuple[Cell, ...], amounts: Amounts) -> None:
+    for cell in cells:
+        cell.free += amounts[cell.unit]
 
 
 def _add_freed(freed: dict[Cell, int], hold: Hold, used: tuple[int, int, int, int]) -> None:

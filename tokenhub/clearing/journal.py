@@ -1,7 +1,8 @@
 """The journal of one gateway boot: what was used is written here before the bytes leave the process.
 
-Files `<owner>.<n>.jsonl`; each line is an event (captured; an array of its fields), `["d", draft]` (a checkpoint) or
-`["v", request_id]` (void). Older versions wrote `["c", event]`, and events as objects.
+Files `<owner>.<n>.jsonl`; each line is an event (captured; an array of its fields), a plain use (captured; an array that
+begins with the number of its kind, which stands in a line before: `["k", [number, kind]]`), `["d", draft]` (a
+checkpoint) or `["v", request_id]` (void). Older versions wrote `["c", event]`, and events as objects.
 `<owner>.lock` is flocked for the life of the process: a journal whose lock is free
 belongs to a dead one. A line without its newline was never acknowledged and is ignored.
 """
@@ -19,7 +20,8 @@ import msgspec
 from msgspec.structs import astuple, fields
 
 from tokenhub.kernel.errors import Unavailable
-from tokenhub.metering.types import EVENT_FIELDS, UsageEvent
+from tokenhub.metering.plain import Kinds, PlainUse, event_of
+from tokenhub.metering.types import EVENT_FIELDS, Kind, UsageEvent
 
 ROTATE_BYTES = 32 * 2**20
 _PROBE_S = 0.25
@@ -38,8 +40,11 @@ _decode_object = msgspec.json.Decoder(
     )
 ).decode
 _decode_line = msgspec.json.Decoder(tuple[str, msgspec.Raw]).decode
-_has_kind = re.compile(rb'\["[cdv]",[\[{"]').match
+_decode_plain = msgspec.json.Decoder(PlainUse).decode
+_decode_kind = msgspec.json.Decoder(tuple[int, Kind]).decode
+_has_kind = re.compile(rb'\["[cdkv]",[\[{"]').match
 """An event's line goes on with a number after the request id."""
+_is_plain = re.compile(rb"\[\d").match
 
 
 class Replay(NamedTuple):
@@ -62,6 +67,7 @@ class Journal:
         self._number = 0
         self._fd = -1
         self._size = 0
+        self._told: set[int] = set()  # kinds that stand in this file
         self._torn = False
         self._probed_at = 0.0
         self.broken = False
@@ -86,6 +92,16 @@ class Journal:
                 event.clean()
             lines = _encode_lines(events)
         self.append(lines)
+
+    def capture_plain(self, uses: Sequence[PlainUse], kinds: Kinds) -> None:
+        """`capture` of plain uses, after the kinds that this file does not know yet. Raises: as `capture`."""
+        lines = _encode_lines(uses)
+        new = {use[0] for use in uses} - self._told
+        if new:
+            told = [b'["k",%b]\n' % _encode((number, kinds[number])) for number in sorted(new)]
+            lines = b"".join((*told, lines))
+        self.append(lines)
+        self._told |= new
 
     def checkpoint(self, draft: UsageEvent) -> bytes:
         """Write a draft; returns the line. Raises: Unavailable as `capture`."""
@@ -153,6 +169,7 @@ class Journal:
         self._number += 1
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = 0
+        self._told = set()
 
 
 def _written(event: UsageEvent) -> bytes:
@@ -193,19 +210,28 @@ def replay(folder: Path, owner_id: str) -> Replay:
     captured: dict[str, UsageEvent] = {}
     drafts: dict[str, UsageEvent] = {}
     voided: set[str] = set()
+    kinds: dict[int, Kind] = {}
     bad = 0
     for path in _files(folder, owner_id):
         for line in path.read_bytes().split(b"\n"):
             if not line:
                 continue
             try:
+                if _is_plain(line):
+                    use = _decode_plain(line)
+                    captured[use[1]] = event_of(use, kinds[use[0]])
+                    continue
                 kind, raw = _decode_line(line) if _has_kind(line) else ("c", msgspec.Raw(line))
                 if kind == "v":
                     voided.add(msgspec.json.decode(raw, type=str))
                     continue
+                if kind == "k":
+                    number, words = _decode_kind(raw)
+                    kinds[number] = words
+                    continue
                 event = _decode_event(raw)
                 event.clean()
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, KeyError):
                 bad += 1
                 continue
             (captured if kind == "c" else drafts)[event.request_id] = event

@@ -16,6 +16,7 @@ from tokenhub.config import Settings
 from tokenhub.db.engine import Database
 from tokenhub.kernel.clock import now_ms
 from tokenhub.ledger import buckets, owners
+from tokenhub.metering.plain import Kinds
 from tokenhub.metering.store import known_requests
 
 _BATCH = 1000
@@ -57,7 +58,16 @@ def _recover(database: Database, folder: Path, owner_id: str, report: RecoveryRe
             owners.lock(connection, owner_id)  # a settlement whose commit its process did not live to see
             known = known_requests(connection, {event.request_id for event in events})
             paths = load_paths(connection, {event.path_id for event in events})
-            settle(connection, owner_id, events, paths=paths, returns={}, now_ms=now_ms(), again=True)
+            settle(
+                connection,
+                owner_id,
+                events,
+                kinds=Kinds(),  # the journal's plain uses were read as events
+                paths=paths,
+                returns={},
+                now_ms=now_ms(),
+                again=True,
+            )
             posted += len(events) - len(known)
     leases = _close(database, owner_id)
     journal.remove(folder, owner_id)

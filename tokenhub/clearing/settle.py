@@ -13,7 +13,8 @@ from tokenhub.ledger import buckets, transfers
 from tokenhub.ledger.buckets import BucketState, Charge
 from tokenhub.ledger.types import BucketSpec, Unit
 from tokenhub.metering import store as metering
-from tokenhub.metering.groups import Group, digest, groups_of
+from tokenhub.metering.groups import Group, digest, groups_of_uses
+from tokenhub.metering.plain import Kinds, Use
 from tokenhub.metering.types import Kind, UsageEvent
 
 PathBucket = tuple[str, int, int]
@@ -43,24 +44,27 @@ def load_paths(connection: Connection, path_ids: set[str]) -> dict[str, list[Pat
 def settle(
     connection: Connection,
     owner_id: str,
-    events: Sequence[UsageEvent],
+    uses: Sequence[Use],
     *,
+    kinds: Kinds,
     paths: Mapping[str, Sequence[PathBucket]],
     returns: Mapping[str, int],
     now_ms: int,
     again: bool,
     kind_ids: dict[Kind, int] | None = None,
 ) -> list[BucketState]:
-    """Post a batch of events and give back `returns` (bucket id -> amount); returns the buckets after it.
+    """Post a batch of uses and give back `returns` (bucket id -> amount); returns the buckets after it.
 
-    `again` says that some of the events may be in the books already (a retry, a recovery): those are left out.
+    `again` says that some of them may be in the books already (a retry, a recovery): those are left out.
+    kinds: of the plain uses.
     kind_ids: what the caller knows of kinds in the books; it learns new ones, to be forgotten if this is not committed.
     Lock order: buckets by id, kinds by hash, accounts by id, the chain head.
     """
     if again:
-        known = metering.known_requests(connection, {event.request_id for event in events})
-        events = list({event.request_id: event for event in events if event.request_id not in known}.values())
-    groups = groups_of(events)
+        events = {event.request_id: event for event in [_as_event(use, kinds) for use in uses]}
+        known = metering.known_requests(connection, events)
+        uses = [event for request_id, event in events.items() if request_id not in known]
+    groups = groups_of_uses(uses, kinds)
     states = buckets.charge(connection, owner_id, charges_of(groups, paths, returns), now_ms=now_ms)
     if groups:
         transfer_id = new_id("xfer")
@@ -82,6 +86,10 @@ def settle(
             transfer_id=transfer_id,
         )
     return states
+
+
+def _as_event(use: Use, kinds: Kinds) -> UsageEvent:
+    return kinds.event(use) if isinstance(use, tuple) else use
 
 
 def charges_of(

@@ -26,7 +26,8 @@ from tokenhub.kernel.clock import now_ms
 from tokenhub.ledger import buckets, owners
 from tokenhub.ledger.buckets import BucketState, Grant, Order
 from tokenhub.ledger.types import BucketSpec
-from tokenhub.metering.types import Kind, UsageEvent
+from tokenhub.metering.plain import Kinds, Use
+from tokenhub.metering.types import Kind
 
 BATCH_S = 0.04
 """How long captured requests are gathered before they are settled."""
@@ -75,21 +76,23 @@ class Teller:
         database: Database,
         owner_id: str,
         *,
+        kinds: Kinds,
         loop: asyncio.AbstractEventLoop,
         on_states: Callable[[list[BucketState]], None],
         on_recall: Callable[[list[str]], None],
     ) -> None:
         self._books = database.keep("ledger")
         self._owner_id = owner_id
+        self._kinds = kinds
         self._loop = loop
         self._on_states = on_states
         self._on_recall = on_recall
-        self.captured: deque[UsageEvent] = deque()
+        self.captured: deque[Use] = deque()
         self.returns: deque[tuple[str, int]] = deque()
         self._asks: deque[Ask] = deque()
         self._paths: dict[str, list[PathBucket]] = {"": []}
         self._kind_ids: dict[Kind, int] = {}
-        self._batch: list[UsageEvent] = []
+        self._batch: list[Use] = []
         self._batch_returns: dict[str, int] = {}
         self._again = False
         self._serial = 1
@@ -255,8 +258,12 @@ class Teller:
             self._failed(error)
 
     def _settle_all(self) -> None:
+        """What was captured until now. What comes meanwhile is gathered for the next batch: many small ones cost more."""
+        until = self.settled + self.backlog
         while self._has_work():
             self._settle_batch()
+            if self.settled >= until:
+                return
 
     def _settle_batch(self) -> None:
         take = self.captured.popleft
@@ -274,6 +281,7 @@ class Teller:
                     connection,
                     self._owner_id,
                     self._batch,
+                    kinds=self._kinds,
                     paths=self._paths,
                     returns=self._batch_returns,
                     now_ms=now_ms(),

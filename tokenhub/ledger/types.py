@@ -25,6 +25,10 @@ class Need(NamedTuple):
     concurrency: int
 
 
+Amounts = tuple[int, int, int, int]
+"""The same without names: what is done for every request is done with these."""
+
+
 @dataclass(frozen=True, slots=True)
 class BucketSpec:
     """The window of one limit that is current at some instant.

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
 
 import msgspec
 from msgspec.structs import astuple
 
+from tokenhub.metering.plain import PLAIN_COLUMNS, Kinds, PlainUse, Use
 from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS, Kind, UsageEvent
 
 _ORG, _MODEL, _CURRENCY, _PATH = (
@@ -20,6 +22,7 @@ _AMOUNT = _NUMBERS.index("amount_nano")
 _UNDELIVERED = _NUMBERS.index("undelivered_tokens")
 _OVER_TOKENS, _OVER_NANO = _NUMBERS.index("overage_tokens"), _NUMBERS.index("overage_nano")
 _WIDTH, _LINE = len(EVENT_FIELDS), len(LINE_FIELDS)
+_PLAIN_WIDTH = 8
 _encode = msgspec.json.Encoder().encode
 _request_id = attrgetter("request_id")
 
@@ -38,11 +41,10 @@ class Group:
         "undelivered",
     )
 
-    def __init__(self, kind: Kind, values: list[Any]) -> None:
+    def __init__(self, kind: Kind, ids: list[str], columns: list[list[int]]) -> None:
         self.kind = kind
-        self.ids = cast(list[str], values[0::_WIDTH])
-        columns = [cast(list[int], values[number::_WIDTH]) for number in range(1, _LINE)]
-        self.columns: list[list[int]] = columns
+        self.ids = ids
+        self.columns = columns
         """Of everything but the request ids."""
         self.tokens = sum(map(sum, columns[_TOKENS]))
         self.undelivered = sum(columns[_UNDELIVERED])
@@ -94,6 +96,43 @@ def groups_of(events: Iterable[UsageEvent]) -> list[Group]:
 
     Flat lists and slices: a tuple a row would cost as much again, and wake the garbage collector.
     """
+    return [_of_rows(kind, values) for kind, values in _rows_by_kind(events).items()]
+
+
+def groups_of_uses(uses: Sequence[Use], kinds: Kinds) -> list[Group]:
+    """`groups_of` of events and plain uses, whose kinds `kinds` knows. A kind is one group, whichever form it came in."""
+    plain = [use for use in uses if isinstance(use, tuple)]
+    by_number: dict[int, list[PlainUse]] = {}
+    for use in plain:
+        by_number.setdefault(use[0], []).append(use)
+    if len(plain) == len(uses):
+        return [_of_plain(kinds[number], some) for number, some in by_number.items()]
+    events = [use for use in uses if not isinstance(use, tuple)]
+    by_kind = _rows_by_kind(events)
+    both = [number for number in by_number if kinds[number] in by_kind]
+    if both:
+        events += [kinds.event(use) for number in both for use in by_number.pop(number)]
+        by_kind = _rows_by_kind(events)
+    groups = [_of_rows(kind, values) for kind, values in by_kind.items()]
+    return groups + [_of_plain(kinds[number], some) for number, some in by_number.items()]
+
+
+def _of_rows(kind: Kind, values: list[Any]) -> Group:
+    """values: whole events, one behind the other."""
+    columns = [cast(list[int], values[number::_WIDTH]) for number in range(1, _LINE)]
+    return Group(kind, cast(list[str], values[0::_WIDTH]), columns)
+
+
+def _of_plain(kind: Kind, uses: list[PlainUse]) -> Group:
+    uses.sort()
+    values = cast(list[Any], list(chain.from_iterable(uses)))
+    own = [cast(list[int], values[place::_PLAIN_WIDTH]) for place in range(_PLAIN_WIDTH)]
+    zeros = [0] * len(uses)
+    columns = [zeros if place is None else own[place] for place in PLAIN_COLUMNS]
+    return Group(kind, cast(list[str], own[1]), columns)
+
+
+def _rows_by_kind(events: Iterable[UsageEvent]) -> dict[Kind, list[Any]]:
     by_kind: dict[Kind, list[Any]] = {}
     last: Kind = ()
     values: list[Any] = []
@@ -104,7 +143,7 @@ def groups_of(events: Iterable[UsageEvent]) -> list[Group]:
             last = kind
             values = by_kind.setdefault(kind, [])
         values += row
-    return [Group(kind, values) for kind, values in by_kind.items()]
+    return by_kind
 
 
 def kind_hash(kind: Kind) -> str:

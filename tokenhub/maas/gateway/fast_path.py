@@ -37,7 +37,7 @@ from tokenhub.maas.gateway.snapshot import KeyRoute, Snapshot
 from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
 from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter
 from tokenhub.maas.gateway.validation import PLAIN_BYTES_MAX, parse_request, plain_chat
-from tokenhub.metering.types import UsageEvent
+from tokenhub.metering.plain import Kinds, PlainUse
 from tokenhub.pricing.price import Price
 from tokenhub.pricing.rating import rate_plain
 
@@ -81,16 +81,32 @@ class KnownHead:
 class Lane:
     """What all requests of one route to one deployment share."""
 
-    __slots__ = ("deployment", "event", "head", "model", "origin")
+    __slots__ = ("_epoch", "_event", "_numbers", "_path_id", "_price", "deployment", "head", "model", "origin")
 
     def __init__(self, route: KeyRoute, deployment: Deployment, origin: Origin, head: bytes) -> None:
         self.deployment = deployment
         self.origin = origin
         self.head = head
         self.model = msgspec.json.encode(deployment.upstream_model)
-        self.event = route.usage_event(deployment)
-        """A copy of it is completed for each request."""
-        self.event.source = "engine" if deployment.own_engine else "provider"
+        self._event = route.usage_event(deployment)
+        self._event.source = "engine" if deployment.own_engine else "provider"
+        self._numbers: dict[str, int] = {}
+        self._price: Price | None = None
+        self._path_id = ""
+        self._epoch = 0
+
+    def kind(self, kinds: Kinds, price: Price, path_id: str, finish: str) -> int:
+        """The number of the kind of a use that ended so."""
+        if self._price is not price or self._path_id != path_id or self._epoch != kinds.epoch:
+            self._price, self._path_id, self._epoch = price, path_id, kinds.epoch
+            self._numbers = {}
+        number = self._numbers.get(finish)
+        if number is None:
+            event = self._event
+            event.price_version_id, event.currency = price.version_id, price.currency
+            event.path_id, event.finish = path_id, finish
+            number = self._numbers[finish] = kinds.number(event)
+        return number
 
 
 class FastPath:
@@ -102,7 +118,7 @@ class FastPath:
         self.taken = 0
         """Requests that went this way."""
         self._server = server
-        self._charges: list[tuple[Hold, UsageEvent, int]] = []
+        self._charges: list[tuple[Hold, PlainUse, int]] = []
         self._answered: list[tuple[FastRequest, bytes]] = []
         self._heads: dict[bytes, KnownHead] = {}
 
@@ -195,9 +211,9 @@ class FastPath:
         """Know no head any more."""
         self._heads.clear()
 
-    def finish(self, request: "FastRequest", hold: Hold, event: UsageEvent, tokens: int, body: bytes) -> None:
+    def finish(self, request: "FastRequest", hold: Hold, use: PlainUse, tokens: int, body: bytes) -> None:
         """An answer is there: with the others of this turn it is captured, then sent."""
-        self._charges.append((hold, event, tokens))
+        self._charges.append((hold, use, tokens))
         self._answered.append((request, body))
         if not self._server.turn.running:
             self.flush()
@@ -210,13 +226,13 @@ class FastPath:
         answered = self._answered
         self._charges, self._answered = [], []
         try:
-            self._server.clerk.capture_all(charges)
+            self._server.clerk.capture_plain(charges)
         except HubError as error:
             for request, _ in answered:
                 request.fail(error)
             return
-        for (request, body), (_, event, _) in zip(answered, charges, strict=True):
-            request.answer(event, body)
+        for (request, body), (_, use, _) in zip(answered, charges, strict=True):
+            request.answer(use, body)
 
     def _lane(self, route: KeyRoute, deployment: Deployment) -> Lane | None:
         server = self._server
@@ -316,31 +332,31 @@ class FastRequest:
             self._closely(_PLAIN_HEAD, body)
             return
         server.router.ended(lane.deployment)
-        price, at_ms = self._price, time.time_ns() // 1_000_000
-        event = lane.event.another()
-        event.request_id = hold.request_id
-        event.at_ms = at_ms
-        event.price_version_id = price.version_id
-        event.currency = price.currency
-        event.input_tokens = fresh
-        event.cache_read_tokens = cached
-        event.output_tokens = event.created_tokens = output
-        event.amount_nano = amount_nano
-        event.finish = finish
-        event.latency_ms = event.ttft_ms = at_ms - self._started_ms
-        server.fast_path.finish(self, hold, event, fresh + cached + output, body)
+        at_ms = time.time_ns() // 1_000_000
+        kind = lane.kind(server.clerk.kinds, self._price, hold.path_id, finish)
+        use = (
+            kind,
+            hold.request_id,
+            at_ms,
+            fresh,
+            cached,
+            output,
+            amount_nano,
+            at_ms - self._started_ms,
+        )
+        server.fast_path.finish(self, hold, use, fresh + cached + output, body)
 
-    def answer(self, event: UsageEvent, body: bytes) -> None:
+    def answer(self, use: PlainUse, body: bytes) -> None:
         """It is in the journal: the client gets it."""
         server = self._connection.server
-        server.metrics.captured(event)
+        server.metrics.captured_plain(use)
         self._connection.fast_answer(
             b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b"
             % (
                 _OK,
-                self._route.quota_headers(server.clerk, event.at_ms),
+                self._route.quota_headers(server.clerk, use[2]),
                 len(body),
-                event.request_id.encode(),
+                use[1].encode(),
                 server.date_header,
                 body,
             )

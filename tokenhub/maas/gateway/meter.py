@@ -11,6 +11,7 @@ from typing import Any, TypeGuard, cast
 from tokenhub.clearing.clerk import Clerk, Hold
 from tokenhub.kernel.usage import Usage
 from tokenhub.kernel.usage_dialects import COUNT_MAX, InvalidUsage, from_openai_chat
+from tokenhub.ledger.types import Unit
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.request import ParsedRequest
 from tokenhub.maas.gateway.snapshot import KeyRoute
@@ -193,7 +194,7 @@ class Meter:
     def _prompt_estimate(self) -> int:
         size = self.request.said_bytes
         # Never more than the hold's bound of the prompt, which is what it holds beside the output.
-        return min(size // BYTES_PER_TOKEN + 1, max(self.hold.granted.tokens - max(self.output, 0), 0))
+        return min(size // BYTES_PER_TOKEN + 1, max(self.hold.granted[Unit.TOKENS] - max(self.output, 0), 0))
 
     @property
     def source(self) -> str:

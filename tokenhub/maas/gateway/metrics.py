@@ -5,13 +5,15 @@ Plain integers and lists, because they are touched by every request.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from tokenhub.metering.types import UsageEvent
+from tokenhub.metering.plain import Kinds, PlainUse
+from tokenhub.metering.types import KIND_FIELDS, UsageEvent
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 PENDING_MAX = 256
 """Captured requests that are not counted yet, at most."""
+_MODEL, _ENDPOINT, _FINISH = (KIND_FIELDS.index(name) for name in ("model", "endpoint", "finish"))
 Gauge = Callable[[], Iterator[tuple[str, dict[str, str], float]]]
 
 
@@ -46,15 +48,25 @@ class _Model:
         self.output_tokens = 0
         self.undelivered = 0
 
+    def count(self, finish: str, durations: Iterable[int], first: Iterable[int]) -> None:
+        """Requests that ended alike: how long each took, and its first token (0: none came), in milliseconds."""
+        took = Counter(durations)
+        self.duration.observe_all(took)
+        self.first.observe_all({ms: count for ms, count in Counter(first).items() if ms})
+        self.finished[finish] = self.finished.get(finish, 0) + took.total()
+
 
 class Metrics:
     """All series. `gauges` yields (name, labels, value) at scrape time."""
 
-    def __init__(self, gateway: str) -> None:
+    def __init__(self, gateway: str, kinds: Kinds) -> None:
         self._gateway = gateway
         self._models: dict[tuple[str, str], _Model] = {}
         self._answers: dict[int, int] = {}
         self._pending: list[UsageEvent] = []
+        self._plain: list[PlainUse] = []
+        self._kinds = kinds
+        kinds.before_forgetting.append(self._fold_plain)
         self.gauges: list[Gauge] = []
 
     def captured(self, event: UsageEvent) -> None:
@@ -64,25 +76,46 @@ class Metrics:
         if len(pending) >= PENDING_MAX:
             self._fold()
 
+    def captured_plain(self, use: PlainUse) -> None:
+        """The same for a plain use."""
+        pending = self._plain
+        pending.append(use)
+        if len(pending) >= PENDING_MAX:
+            self._fold_plain()
+
     def _fold(self) -> None:
         """Count what was captured since the last time: many at once cost less than each at its own time."""
         pending, self._pending = self._pending, []
-        alike: dict[tuple[str, str], list[UsageEvent]] = {}
+        alike: dict[tuple[str, str, str], list[UsageEvent]] = {}
         for event in pending:
-            alike.setdefault((event.model, event.endpoint), []).append(event)
-        for key, events in alike.items():
-            model = self._models.get(key)
-            if model is None:
-                model = self._models[key] = _Model()
-            model.duration.observe_all(Counter([event.latency_ms for event in events]))
-            model.first.observe_all(Counter([event.ttft_ms for event in events if event.ttft_ms]))
-            for finish, count in Counter([event.finish for event in events]).items():
-                model.finished[finish] = model.finished.get(finish, 0) + count
+            alike.setdefault((event.model, event.endpoint, event.finish), []).append(event)
+        for (name, endpoint, finish), events in alike.items():
+            model = self._model(name, endpoint)
+            model.count(finish, [event.latency_ms for event in events], [event.ttft_ms for event in events])
             for event in events:
                 output = event.completion_tokens
                 model.input_tokens += event.total_tokens - output
                 model.output_tokens += output
                 model.undelivered += event.undelivered_tokens
+
+    def _fold_plain(self) -> None:
+        pending, self._plain = self._plain, []
+        alike: dict[int, list[PlainUse]] = {}
+        for use in pending:
+            alike.setdefault(use[0], []).append(use)
+        for number, uses in alike.items():
+            kind = self._kinds[number]
+            model = self._model(str(kind[_MODEL]), str(kind[_ENDPOINT]))
+            _, _, _, inputs, cached, outputs, _, took = zip(*uses, strict=True)
+            model.count(str(kind[_FINISH]), took, took)
+            model.input_tokens += sum(inputs) + sum(cached)
+            model.output_tokens += sum(outputs)
+
+    def _model(self, name: str, endpoint: str) -> _Model:
+        model = self._models.get((name, endpoint))
+        if model is None:
+            model = self._models[name, endpoint] = _Model()
+        return model
 
     def answered(self, status: int) -> None:
         """Any request was answered."""
@@ -91,6 +124,7 @@ class Metrics:
     def render(self) -> bytes:
         """The exposition text."""
         self._fold()
+        self._fold_plain()
         return "".join(self._lines()).encode()
 
     def _lines(self) -> Iterator[str]:

@@ -82,7 +82,7 @@ class GatewayServer:
         self.clerk = Clerk(database, settings, owner_name=f"gateway-{index}", loop=loop)
         self.keeper = SnapshotKeeper(database, self.clerk)
         self.idempotency = Idempotency(database, self.clerk.owner_id)
-        self.metrics = Metrics(str(index))
+        self.metrics = Metrics(str(index), self.clerk.kinds)
         self.connections: set[ClientConnection] = set()
         self.metrics.gauges.append(self._gauges)
         self._adapters = adapters

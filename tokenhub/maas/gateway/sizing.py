@@ -7,7 +7,7 @@ counted, or bounded more closely by what its upstream told of others (`prompt_bo
 
 from dataclasses import dataclass, replace
 
-from tokenhub.ledger.types import Need
+from tokenhub.ledger.types import Amounts, Need, Unit
 from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.prompt_bounds import TEMPLATE_TOKENS
 from tokenhub.maas.gateway.request import ParsedRequest
@@ -63,12 +63,12 @@ class HoldSize:
         money = self.need(paid_tokens + more_tokens).money - self.need(paid_tokens).money
         return Need(more_tokens, 0, max(money, 0), 0)
 
-    def affordable(self, granted: Need) -> int:
+    def affordable(self, granted: Amounts) -> int:
         """The most output tokens whose need fits `granted`."""
-        low, high = 0, max(0, min(self.output_tokens, granted.tokens - self.input_tokens))
+        low, high = 0, max(0, min(self.output_tokens, granted[Unit.TOKENS] - self.input_tokens))
         while low < high:
             middle = (low + high + 1) // 2
-            if self.need(middle).money <= granted.money:
+            if self.need(middle).money <= granted[Unit.MONEY]:
                 low = middle
             else:
                 high = middle - 1
@@ -101,13 +101,13 @@ def size(request: ParsedRequest, deployment: Deployment, price: Price, *, at_ms:
 
 def plain_need(
     limit: int, choices: int, body_bytes: int, deployment: Deployment, price: Price, *, at_ms: int
-) -> Need:
+) -> Amounts:
     """What `size(...).wanted()` says of a plain request: no images, no service tier. limit: 0 is none."""
     context = deployment.context_tokens or CONTEXT_UNKNOWN_TOKENS
     prompt = min(body_bytes + TEMPLATE_TOKENS, context * choices)
     output = min(limit or context, context) * choices
     money = bound(price, input_tokens=prompt, output_tokens=output, at_ms=at_ms)
-    return Need(prompt + output, 1, money, 1)
+    return prompt + output, 1, money, 1
 
 
 def with_exact_prompt(bounds: HoldSize, prompt_tokens: int, deployment: Deployment) -> HoldSize:
