@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from sqlalchemy import text
 
-from tests.clearing.conftest import Books, an_event, hold, settled
+from tests.clearing.conftest import Books, a_plain_use, an_event, hold, settled
 from tests.databases import migrated
 from tokenhub.clearing.journal import replay
 from tokenhub.config import Settings
@@ -58,9 +58,10 @@ def file_limit() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("room", [0, 50, 150, 300, 500, 700, 850])
 async def test_a_group_that_does_not_fit_the_disk_is_not_charged_at_all(
-    sqlite_books: Books, file_limit: None, room: int
+    sqlite_books: Books, file_limit: None, room: int, plain: bool
 ) -> None:
     books = sqlite_books
     limit = books.limit(1_000_000)
@@ -75,10 +76,13 @@ async def test_a_group_that_does_not_fit_the_disk_is_not_charged_at_all(
     held = [await hold(clerk, path, 10) for _ in range(5)]
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = journal.path.stat().st_size
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + (room // 4 if plain else room), hard))
     try:
         with pytest.raises(Unavailable):
-            clerk.capture_all([(one, an_event(one.request_id, 5), 5) for one in held])
+            if plain:
+                clerk.capture_plain([(one, a_plain_use(clerk, one, 5), 5) for one in held])
+            else:
+                clerk.capture_all([(one, an_event(one.request_id, 5), 5) for one in held])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert journal.path.stat().st_size == size
@@ -88,7 +92,10 @@ async def test_a_group_that_does_not_fit_the_disk_is_not_charged_at_all(
     assert [event.request_id for event in found.events] == [first.request_id] and not found.bad_lines
     await asyncio.sleep(0.3)  # the probe
     again = await hold(clerk, path, 10)
-    clerk.capture(again, an_event(again.request_id, 5))
+    if plain:
+        clerk.capture_plain([(again, a_plain_use(clerk, again, 5), 5)])
+    else:
+        clerk.capture(again, an_event(again.request_id, 5))
     await settled(clerk)
     assert books.count("usage_event") == 2
     assert len(replay(books.settings.journal_dir, clerk.owner_id).events) == 2

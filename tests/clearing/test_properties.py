@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from sqlalchemy import text
 
-from tests.clearing.conftest import an_event
+from tests.clearing.conftest import a_plain_use, an_event
 from tokenhub.budgets.store import create_limit, set_limit
 from tokenhub.budgets.types import Limit, Window
 from tokenhub.clearing.cells import Hold
@@ -26,6 +26,7 @@ from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import HubError
 from tokenhub.kernel.ids import new_id
 from tokenhub.ledger.types import Need, Unit
+from tokenhub.metering.plain import PlainUse
 
 CAP = 600
 
@@ -43,7 +44,7 @@ def crash(clerk: Clerk) -> None:
     """What kill -9 leaves: nothing more is settled or returned, and the journal's lock is free."""
     teller = clerk._teller
     teller._settle_due = lambda: None  # type: ignore[method-assign]
-    teller.captured.clear()
+    teller._captured.clear()
     teller.returns.clear()
     teller._batch, teller._batch_returns = [], {}
     teller.stop(timeout_s=10)
@@ -138,6 +139,18 @@ class BooksMachine(RuleBasedStateMachine):
         one.clerk.capture(one.hold, an_event(request_id, used))
         self.expected[request_id] = used
         return request_id
+
+    @rule(which=st.integers(0, 1), parts=st.lists(st.integers(0, 100), min_size=1, max_size=4))
+    def capture_plain(self, which: int, parts: list[int]) -> None:
+        """Several of one clerk together, of those whose client has seen nothing yet."""
+        clerk, charges = self.clerks[which], list[tuple[Hold, PlainUse, int]]()
+        own = [name for name, one in self.running.items() if one.clerk is clerk and one.hold.draft is None]
+        for request_id, part in zip(own, parts, strict=False):
+            held = self.running.pop(request_id).hold
+            used = held.granted[0] * part // 100
+            charges.append((held, a_plain_use(clerk, held, used), used))
+            self.expected[request_id] = used
+        clerk.capture_plain(charges)
 
     @rule(request_id=consumes(holds))
     def void(self, request_id: str) -> None:

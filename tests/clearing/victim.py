@@ -11,7 +11,7 @@ import random
 import sys
 from pathlib import Path
 
-from tests.clearing.conftest import an_event
+from tests.clearing.conftest import a_plain_use, an_event
 from tokenhub.budgets.store import load_limits
 from tokenhub.clearing.clerk import Clerk
 from tokenhub.config import Settings
@@ -57,7 +57,12 @@ async def main(home: str, url: str, seed: int) -> None:
             if chance.random() < 0.05:
                 clerk.void(hold) if sent == 0 else clerk.capture(hold, an_event(request_id, sent))
                 continue
-            clerk.capture(hold, an_event(request_id, size))
+            if hold.draft is None and chance.random() < 0.5:
+                clerk.capture_plain(
+                    [(hold, a_plain_use(clerk, hold, size, finish=chance.choice("abc")), size)]
+                )
+            else:
+                clerk.capture(hold, an_event(request_id, size))
             deliver(request_id, size)
             await asyncio.sleep(chance.uniform(0, 0.01))
 

@@ -35,7 +35,7 @@ from tokenhub.kernel.ids import new_id
 from tokenhub.ledger import buckets, owners
 from tokenhub.ledger.buckets import BucketState
 from tokenhub.ledger.types import Amounts, Need, Unit
-from tokenhub.metering.plain import Kinds, PlainUse, Use
+from tokenhub.metering.plain import Kinds, PlainUse
 from tokenhub.metering.types import UsageDraft, UsageEvent
 
 HEADERS_MS = 100
@@ -83,7 +83,6 @@ class Clerk:
         self._retiring: list[tuple[str, int]] = []
         self._owed: list[tuple[Hold, UsageEvent]] = []
         """Ended while the journal failed, and less than their drafts say: journaled once there is room."""
-        self._captures = 0
         self._blocked = True
         self._draining = False
         self._journal: Journal | None = None
@@ -281,7 +280,7 @@ class Clerk:
                 self.void(hold)
             raise
         self._free_rests(charges)
-        self._captured(uses)
+        self._teller.capture(uses)
 
     def void(self, hold: Hold) -> None:
         """Nothing was used: free the whole hold."""
@@ -325,7 +324,7 @@ class Clerk:
             cell.free += granted[unit] - used[unit]
         if hold.draft is not None:
             self._drafted.pop(hold.request_id, None)
-        self._captured((event,))
+        self._teller.capture((event,))
         if self._waiting.waiters or event.at_ms >= hold.path.until_ms or hold.cells is not hold.path.cells:
             self._after_release(hold)
 
@@ -349,13 +348,6 @@ class Clerk:
         _free(cells, (tokens, requests, money, running))
         if self._waiting.waiters:
             self._waiting.released()
-
-    def _captured(self, uses: Sequence[Use]) -> None:
-        self._captures += len(uses)
-        teller = self._teller
-        teller.captured.extend(uses)
-        if teller.sleeping:
-            teller.wake()
 
     def _capture_draft(self, hold: Hold, event: UsageEvent) -> None:
         """The journal failed at the end of a request: charge what is journaled already, or nothing."""
@@ -455,7 +447,7 @@ class Clerk:
         assert self._journal is not None
         if self._journal.full and not self._journal.broken:
             finished = self._journal.rotate([hold.draft for hold in self._drafted.values() if hold.draft])
-            self._retiring.append((str(finished), self._captures))
+            self._retiring.append((str(finished), self._teller.captures))
         while self._retiring and self._teller.settled >= self._retiring[0][1]:
             os.unlink(self._retiring.pop(0)[0])
 

@@ -87,7 +87,10 @@ class Teller:
         self._loop = loop
         self._on_states = on_states
         self._on_recall = on_recall
-        self.captured: deque[Use] = deque()
+        self.captures = 0
+        """Uses captured since the start."""
+        self._captured: deque[Sequence[Use]] = deque()  # as they came together
+        self._taken = 0  # of `captures`, into a batch
         self.returns: deque[tuple[str, int]] = deque()
         self._asks: deque[Ask] = deque()
         self._paths: dict[str, list[PathBucket]] = {"": []}
@@ -107,7 +110,7 @@ class Teller:
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="clearing", daemon=True)
         self.sleeping = False
-        """True while the thread waits with nothing to settle: the next capture must call `wake`."""
+        """True while the thread waits with nothing to settle."""
         self.polls_recalls = False
         """Set while this process holds idle leases that others may want."""
         self.failing_since: float | None = None
@@ -123,6 +126,13 @@ class Teller:
         """Make the thread look at its queues now."""
         self.sleeping = False
         self._wake.set()
+
+    def capture(self, uses: Sequence[Use]) -> None:
+        """Settle these within a batch window."""
+        self._captured.append(uses)
+        self.captures += len(uses)
+        if self.sleeping or (self.captures - self._taken >= BATCH_EVENTS and not self._wake.is_set()):
+            self.wake()
 
     def ask(self, ask: Ask) -> None:
         """Queue work; it is answered before anything is settled, unless it says otherwise."""
@@ -143,7 +153,7 @@ class Teller:
     @property
     def backlog(self) -> int:
         """Events captured and not settled."""
-        return len(self.captured) + len(self._batch)
+        return self.captures - self.settled
 
     def stop(self, *, timeout_s: float) -> bool:
         """Settle everything and end the thread; False if something could not be settled in time."""
@@ -177,7 +187,7 @@ class Teller:
                 time.sleep(0.02)
 
     def _has_work(self) -> bool:
-        return bool(self.captured or self.returns or self._batch or self._batch_returns)
+        return bool(self._captured or self.returns or self._batch or self._batch_returns)
 
     def _sleep(self) -> None:
         if self._asks:
@@ -259,15 +269,16 @@ class Teller:
 
     def _settle_all(self) -> None:
         """What was captured until now. What comes meanwhile is gathered for the next batch: many small ones cost more."""
-        until = self.settled + self.backlog
+        until = self.captures
         while self._has_work():
             self._settle_batch()
             if self.settled >= until:
                 return
 
     def _settle_batch(self) -> None:
-        take = self.captured.popleft
-        self._batch += [take() for _ in range(min(len(self.captured), BATCH_EVENTS - len(self._batch)))]
+        while self._captured and len(self._batch) < BATCH_EVENTS:
+            self._batch += self._captured.popleft()
+        self._taken = self.settled + len(self._batch)
         while self.returns:
             bucket_id, amount = self.returns.popleft()
             self._batch_returns[bucket_id] = self._batch_returns.get(bucket_id, 0) + amount

@@ -2,15 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, groupby
+from operator import attrgetter, itemgetter
 from typing import Any, cast
 
 import msgspec
 from msgspec.structs import astuple
 
 from tokenhub.metering.plain import PLAIN_COLUMNS, Kinds, PlainUse, Use
-from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS, Kind, UsageEvent
+from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS, SELDOM_FIELDS, Kind, UsageEvent
 
 _ORG, _MODEL, _CURRENCY, _PATH = (
     KIND_FIELDS.index(name) for name in ("org_id", "model", "currency", "path_id")
@@ -20,11 +20,13 @@ _AT = _NUMBERS.index("at_ms")
 _TOKENS = slice(_NUMBERS.index("input_tokens"), _NUMBERS.index("image_output_tokens") + 1)
 _AMOUNT = _NUMBERS.index("amount_nano")
 _UNDELIVERED = _NUMBERS.index("undelivered_tokens")
+_SELDOM = [number for number, name in enumerate(_NUMBERS) if name in SELDOM_FIELDS]
 _OVER_TOKENS, _OVER_NANO = _NUMBERS.index("overage_tokens"), _NUMBERS.index("overage_nano")
 _WIDTH, _LINE = len(EVENT_FIELDS), len(LINE_FIELDS)
 _PLAIN_WIDTH = 8
 _encode = msgspec.json.Encoder().encode
 _request_id = attrgetter("request_id")
+_number = itemgetter(0)
 
 
 class Group:
@@ -37,20 +39,24 @@ class Group:
         "kind",
         "overage_nano",
         "overage_tokens",
+        "seldom",
         "tokens",
         "undelivered",
     )
 
-    def __init__(self, kind: Kind, ids: list[str], columns: list[list[int]]) -> None:
+    def __init__(self, kind: Kind, ids: list[str], columns: list[list[int]], *, plain: bool = False) -> None:
         self.kind = kind
         self.ids = ids
         self.columns = columns
-        """Of everything but the request ids."""
-        self.tokens = sum(map(sum, columns[_TOKENS]))
-        self.undelivered = sum(columns[_UNDELIVERED])
+        """Of everything but the request ids. One list may stand for several columns."""
+        distinct = {id(column): column for column in columns[_TOKENS]}.values() if plain else columns[_TOKENS]
+        self.tokens = sum(map(sum, distinct))
         self.amount_nano = sum(columns[_AMOUNT])
-        self.overage_tokens = sum(columns[_OVER_TOKENS])
-        self.overage_nano = sum(columns[_OVER_NANO])
+        self.seldom = not plain and any(any(columns[number]) for number in _SELDOM)
+        """Some of SELDOM_FIELDS are not 0."""
+        self.undelivered = sum(columns[_UNDELIVERED]) if self.seldom else 0
+        self.overage_tokens = sum(columns[_OVER_TOKENS]) if self.seldom else 0
+        self.overage_nano = sum(columns[_OVER_NANO]) if self.seldom else 0
 
     @property
     def org_id(self) -> str:
@@ -101,13 +107,11 @@ def groups_of(events: Iterable[UsageEvent]) -> list[Group]:
 
 def groups_of_uses(uses: Sequence[Use], kinds: Kinds) -> list[Group]:
     """`groups_of` of events and plain uses, whose kinds `kinds` knows. A kind is one group, whichever form it came in."""
-    plain = [use for use in uses if isinstance(use, tuple)]
-    by_number: dict[int, list[PlainUse]] = {}
-    for use in plain:
-        by_number.setdefault(use[0], []).append(use)
-    if len(plain) == len(uses):
-        return [_of_plain(kinds[number], some) for number, some in by_number.items()]
     events = [use for use in uses if not isinstance(use, tuple)]
+    plain = cast(list[PlainUse], uses) if not events else [use for use in uses if isinstance(use, tuple)]
+    by_number = {number: list(some) for number, some in groupby(sorted(plain), _number)}
+    if not events:
+        return [_of_plain(kinds[number], some) for number, some in by_number.items()]
     by_kind = _rows_by_kind(events)
     both = [number for number in by_number if kinds[number] in by_kind]
     if both:
@@ -124,12 +128,12 @@ def _of_rows(kind: Kind, values: list[Any]) -> Group:
 
 
 def _of_plain(kind: Kind, uses: list[PlainUse]) -> Group:
-    uses.sort()
+    """uses: in order of their ids."""
     values = cast(list[Any], list(chain.from_iterable(uses)))
     own = [cast(list[int], values[place::_PLAIN_WIDTH]) for place in range(_PLAIN_WIDTH)]
     zeros = [0] * len(uses)
     columns = [zeros if place is None else own[place] for place in PLAIN_COLUMNS]
-    return Group(kind, cast(list[str], own[1]), columns)
+    return Group(kind, cast(list[str], own[1]), columns, plain=True)
 
 
 def _rows_by_kind(events: Iterable[UsageEvent]) -> dict[Kind, list[Any]]:
@@ -156,6 +160,9 @@ def digest(groups: Sequence[Group]) -> str:
     found = hashlib.sha256()
     for words, group in sorted((_encode(group.kind), group) for group in groups):
         found.update(words)
-        for column in (group.ids, *group.columns):
-            found.update(_encode(column))
+        found.update(_encode(group.ids))
+        written = {id(column): column for column in group.columns}
+        texts = {name: _encode(column) for name, column in written.items()}
+        for column in group.columns:
+            found.update(texts[id(column)])
     return found.hexdigest()

@@ -33,7 +33,6 @@ class _Insert:
         self.arrays = Sql("", f"{words} SELECT %s::text, u.* FROM unnest({arrays}) AS u")
 
 
-_SELDOM = [number for number, name in enumerate(LINE_FIELDS[1:]) if name in SELDOM_FIELDS]
 _EVERYTHING = _Insert(LINE_FIELDS[1:])
 _COMMON = _Insert([name for name in LINE_FIELDS[1:] if name not in SELDOM_FIELDS])
 _NEW_KIND = sql(
@@ -73,13 +72,12 @@ def insert_groups(
     ):
         cursor.run(_NEW_KIND, (name, *kind))
         kind_ids[kind] = cursor.all(_KIND_ID, (name,))[0][0]
-    seldom = any(any(group.columns[number]) for group in groups for number in _SELDOM)
-    insert = _EVERYTHING if seldom else _COMMON
-    ids = [request_id for group in groups for request_id in group.ids]
+    insert = _EVERYTHING if any(group.seldom for group in groups) else _COMMON
+    ids = list(chain.from_iterable(group.ids for group in groups))
     columns = [
         list(chain.from_iterable(group.columns[number] for group in groups)) for number in insert.picked
     ]
-    columns.append([kind for group in groups for kind in [kind_ids[group.kind]] * len(group.ids)])
+    columns.append(list(chain.from_iterable([kind_ids[group.kind]] * len(group.ids) for group in groups)))
     if cursor.on_postgres:
         cursor.run(insert.arrays, (transfer_id, ids, *map(int_array, columns)))
         return

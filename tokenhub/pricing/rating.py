@@ -73,15 +73,22 @@ def bound(
     (which may fall into a dearer tier).
     Raises: UnpricedDimension for a service tier the price lacks, or tokens of a side it has no rate for.
     """
-    simple = price.simple
-    if simple is not None and service_tier == "default":
-        return -(
-            -(input_tokens * simple.prompt_max + output_tokens * simple.answer_max + simple.request) // PER
-        )
+    if service_tier == "default":
+        most = bound_plain(price, input_tokens, output_tokens)
+        if most is not None:
+            return most
     card, numerator, denominator = _select(price, at_ms=at_ms, service_tier=service_tier)
     _refuse_unpriced_side(card.tiers[0], price, input_tokens=input_tokens, output_tokens=output_tokens)
     measure = _bound_whole if card.mode == "whole" else _bound_marginal
     return -(-measure(card.tiers, input_tokens, output_tokens) * numerator // (PER * denominator))
+
+
+def bound_plain(price: Price, input_tokens: int, output_tokens: int) -> int | None:
+    """`bound` at the default tier; None where the price has tiers or windows."""
+    simple = price.simple
+    if simple is None:
+        return None
+    return -(-(input_tokens * simple.prompt_max + output_tokens * simple.answer_max + simple.request) // PER)
 
 
 def _is_unusual(usage: Usage) -> int:

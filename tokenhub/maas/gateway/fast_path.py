@@ -81,7 +81,17 @@ class KnownHead:
 class Lane:
     """What all requests of one route to one deployment share."""
 
-    __slots__ = ("_epoch", "_event", "_numbers", "_path_id", "_price", "deployment", "head", "model", "origin")
+    __slots__ = (
+        "_epoch",
+        "_event",
+        "_numbers",
+        "_path_id",
+        "_price",
+        "deployment",
+        "head",
+        "model",
+        "origin",
+    )
 
     def __init__(self, route: KeyRoute, deployment: Deployment, origin: Origin, head: bytes) -> None:
         self.deployment = deployment

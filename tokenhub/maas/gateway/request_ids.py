@@ -14,13 +14,14 @@ class RequestIds:
     No two processes share the middle and no process repeats a count within a millisecond, so ids are unique.
     """
 
-    __slots__ = ("_at_ms", "_count", "_head", "_middle")
+    __slots__ = ("_at_ms", "_count", "_head", "_middle", "_prefix")
 
     def __init__(self) -> None:
         self._middle = new_id("x")[-9:]
         self._count = int.from_bytes(os.urandom(4), "big")
         self._at_ms = 0
         self._head = ""
+        self._prefix = ""  # all but the last two characters
 
     def next(self, at_ms: int) -> str:
         """A fresh id; `at_ms` is the present time."""
@@ -28,11 +29,10 @@ class RequestIds:
             self._at_ms = at_ms
             pairs = [_PAIRS[(at_ms >> shift) & 1023] for shift in range(40, -1, -10)]
             self._head = "req_" + "".join(pairs) + self._middle
+            self._prefix = ""
         count = self._count = (self._count + 1) & 0x7FFFFFFFF
-        return (
-            self._head
-            + _DIGITS[count >> 30]
-            + _PAIRS[(count >> 20) & 1023]
-            + _PAIRS[(count >> 10) & 1023]
-            + _PAIRS[count & 1023]
-        )
+        low = count & 1023
+        if not (low and self._prefix):
+            high = _DIGITS[count >> 30] + _PAIRS[(count >> 20) & 1023] + _PAIRS[(count >> 10) & 1023]
+            self._prefix = self._head + high
+        return self._prefix + _PAIRS[low]

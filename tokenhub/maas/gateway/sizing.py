@@ -12,7 +12,7 @@ from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway.prompt_bounds import TEMPLATE_TOKENS
 from tokenhub.maas.gateway.request import ParsedRequest
 from tokenhub.pricing.price import Price
-from tokenhub.pricing.rating import bound
+from tokenhub.pricing.rating import bound, bound_plain
 
 IMAGE_TOKENS = 4096
 """Bound for an image given by address, whose bytes are not in the request."""
@@ -104,9 +104,15 @@ def plain_need(
 ) -> Amounts:
     """What `size(...).wanted()` says of a plain request: no images, no service tier. limit: 0 is none."""
     context = deployment.context_tokens or CONTEXT_UNKNOWN_TOKENS
-    prompt = min(body_bytes + TEMPLATE_TOKENS, context * choices)
-    output = min(limit or context, context) * choices
-    money = bound(price, input_tokens=prompt, output_tokens=output, at_ms=at_ms)
+    prompt, output = body_bytes + TEMPLATE_TOKENS, limit
+    if prompt > context * choices:
+        prompt = context * choices
+    if not 0 < output < context:
+        output = context
+    output *= choices
+    money = bound_plain(price, prompt, output)
+    if money is None:
+        money = bound(price, input_tokens=prompt, output_tokens=output, at_ms=at_ms)
     return prompt + output, 1, money, 1
 
 
