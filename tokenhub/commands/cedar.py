@@ -7,7 +7,7 @@ from typing import Any, cast
 import cedarpy
 from cedarpy import Entities, PolicySet
 
-__all__ = ["Entities", "PolicySet", "added", "entities_of", "evaluate", "policies_of"]
+__all__ = ["Entities", "PolicySet", "entities_of", "evaluate", "policies_of"]
 
 Json = dict[str, Any]
 
@@ -23,11 +23,6 @@ def policies_of(*texts: str) -> PolicySet:
 def entities_of(entities: Sequence[Json]) -> Entities:
     """Entities in Cedar's JSON form, parsed once."""
     return cedarpy.Entities.from_json_str(json.dumps(entities))  # pyright: ignore[reportUnknownMemberType]
-
-
-def added(base: Entities, entities: Sequence[Json]) -> Entities:
-    """A new set: the base and these."""
-    return base.with_added_json_str(json.dumps(entities))  # pyright: ignore[reportUnknownMemberType]
 
 
 def evaluate(
