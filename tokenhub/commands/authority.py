@@ -32,6 +32,8 @@ from tokenhub.kernel.errors import InvalidRequest, Unauthenticated
 
 _ANY_THING = re.compile(r",\s*resource\s*,?\s*\)")
 """The end of a head that takes every resource."""
+_WHOLE_CONTEXT = r"\bcontext\b(?!\s*(?:\.|\[|has\b))"
+"""The context without one of its names behind it."""
 Verdict = Literal["allow", "ask", "deny"]
 Json = dict[str, Any]
 PRINCIPALS_MAX = 4096
@@ -91,7 +93,16 @@ class Policies:
     @cached_property
     def sees_arguments(self) -> bool:
         """False if no policy of the text can name `context.args`, not even by an escape in a string."""
-        return "args" in self.text or "\\" in self.text
+        return self._sees("args")
+
+    @cached_property
+    def blind(self) -> frozenset[str]:
+        """The flags that no policy can name, those of the floor too: none of them can change an answer."""
+        return frozenset(flag for flag in ("dry_run", "mine", "app") if not self._sees(flag))
+
+    def _sees(self, word: str) -> bool:
+        text = FLOOR + self.text
+        return "\\" in text or re.search(rf"\b{word}\b|{_WHOLE_CONTEXT}", text) is not None
 
     @cached_property
     def sees_things(self) -> bool:
@@ -205,11 +216,13 @@ class View:
         """Put it to Cedar, once for as long as the counters stand still: the answer hangs on nothing else."""
         kept = not shown and "outside" not in question and under is self._policies.get(org_id)
         thing = question["resource"] if under.sees_things else ()
-        key = (org_id, command, *question["principal"], question["user"], *thing)
-        key += tuple(question["flags"].values())
+        context = {flag: value for flag, value in question["flags"].items() if flag not in under.blind}
+        key = (org_id, command, *question["principal"], question["user"], *thing, *context.values())
         answer = self._answers.get(key) if kept else None
         if answer is None:
-            answer = self._evaluate(connection, org_id, command, question, shown, under)
+            if under.sees_arguments:
+                context["args"] = shown
+            answer = self._evaluate(connection, org_id, command, question, context, under)
             if kept:
                 if len(self._answers) >= ANSWERS_MAX:
                     self._answers.clear()
@@ -222,12 +235,11 @@ class View:
         org_id: str,
         command: str,
         question: Json,
-        shown: Json,
+        context: Json,
         under: Policies,
     ) -> tuple[Verdict, tuple[str, ...]]:
         kind, id = question["principal"]
         entities = self._entities(connection, org_id, command, question)
-        context = {**question["flags"], "args": shown}
         request = {
             "principal": {"type": kind, "id": id},
             "action": {"type": "Action", "id": command},
