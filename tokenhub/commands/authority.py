@@ -106,7 +106,7 @@ class Policies:
 
     @cached_property
     def sees_things(self) -> bool:
-        """False if every policy, those of the floor too, takes any resource: then none can tell one thing from another."""
+        """False if every policy, also those of the floor, takes any resource: then none tells one thing from another."""
         text = _ANY_THING.sub("", FLOOR + self.text)
         return "resource" in text or "\\" in text
 
