@@ -324,3 +324,21 @@ def test_an_answer_about_one_thing_is_kept_for_others_only_where_no_policy_sees_
     assert call("user.show", {"user": spared}).ok
     assert not parse(DEFAULT, 0).sees_things and parse(text, 1).sees_things
     assert not parse(PEOPLE + "permit (principal, action, resource) when { context.mine };", 1).sees_things
+
+
+@pytest.mark.parametrize("named", ["context.dry_run", 'context["dry_run"]', 'context["\\u{64}ry_run"]'])
+def test_an_answer_is_kept_over_flags_only_where_no_policy_names_them(call: Call, named: str) -> None:
+    assert call("team.create", {"name": "a"}, dry_run=True).ok and call("team.create", {"name": "a"}).ok
+    text = f'{PEOPLE} @id("no-play") forbid (principal, action == Action::"team.create", resource) when {{ {named} }};'
+    _data(call("policy.apply", {"text": text}))
+    assert call("team.create", {"name": "b"}).ok
+    assert _code(call("team.create", {"name": "c"}, dry_run=True)) == "policy_denied"
+    assert call("team.create", {"name": "c"}).ok
+
+
+def test_what_no_policy_can_name_is_not_shown_to_any() -> None:
+    assert parse(DEFAULT, 0).blind == {"dry_run", "mine", "app"} and not parse(DEFAULT, 0).sees_arguments
+    seen = parse(PEOPLE + "forbid (principal, action, resource) when { context.mine && context has app };", 1)
+    assert seen.blind == {"dry_run"} and not seen.sees_arguments
+    whole = parse(PEOPLE + "forbid (principal, action, resource) when { context == {} };", 1)
+    assert not whole.blind and whole.sees_arguments

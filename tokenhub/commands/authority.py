@@ -17,25 +17,27 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 
-from tokenhub.commands.cedar import Entities, PolicySet, added, entities_of, evaluate, policies_of
+from tokenhub.commands.cedar import Entities, PolicySet, entities_of, evaluate, policies_of
 from tokenhub.commands.declare import Command
 from tokenhub.commands.policy_set import DEFAULT, FLOOR, OUTSIDE
 from tokenhub.commands.registry import Registry
 from tokenhub.commands.resources import Found
 from tokenhub.db import revision
 from tokenhub.db.engine import Database
-from tokenhub.identity import policies
-from tokenhub.identity.departments import Standing, standing
 from tokenhub.identity.grants import Grant
 from tokenhub.identity.keys import why_ended
+from tokenhub.identity.standing import Standing, grounds, standing
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest, Unauthenticated
 
 _ANY_THING = re.compile(r",\s*resource\s*,?\s*\)")
 """The end of a head that takes every resource."""
+_WHOLE_CONTEXT = r"\bcontext\b(?!\s*(?:\.|\[|has\b))"
+"""The context without one of its names behind it."""
 Verdict = Literal["allow", "ask", "deny"]
 Json = dict[str, Any]
 PRINCIPALS_MAX = 4096
+MADE_MAX = 8192
 ANSWERS_MAX = 8192
 PARSED_MAX = 64
 """Texts that stay parsed; a counter that moves for another reason than a new text costs no parsing."""
@@ -91,11 +93,20 @@ class Policies:
     @cached_property
     def sees_arguments(self) -> bool:
         """False if no policy of the text can name `context.args`, not even by an escape in a string."""
-        return "args" in self.text or "\\" in self.text
+        return self._sees("args")
+
+    @cached_property
+    def blind(self) -> frozenset[str]:
+        """The flags that no policy can name, those of the floor too: none of them can change an answer."""
+        return frozenset(flag for flag in ("dry_run", "mine", "app") if not self._sees(flag))
+
+    def _sees(self, word: str) -> bool:
+        text = FLOOR + self.text
+        return "\\" in text or re.search(rf"\b{word}\b|{_WHOLE_CONTEXT}", text) is not None
 
     @cached_property
     def sees_things(self) -> bool:
-        """False if every policy, those of the floor too, takes any resource: then none can tell one thing from another."""
+        """False if every policy, also those of the floor, takes any resource: then none tells one thing from another."""
         text = _ANY_THING.sub("", FLOOR + self.text)
         return "resource" in text or "\\" in text
 
@@ -104,13 +115,11 @@ class Policies:
 class View:
     """Who may do what, at one state of the counters."""
 
-    actions: Entities
-    made: dict[str, Entities] = field(default_factory=dict[str, Entities])
-    """Parsed sets by what was described: who stands as before needs no new one."""
+    actions: Mapping[str, Json]
+    """The entity of each command's action; a question is shown that of its own command alone."""
+    made: dict[tuple[Any, ...], Entities] = field(default_factory=dict[tuple[Any, ...], Entities])
+    """Parsed sets by what they describe: who stands as before needs no new one."""
     _policies: dict[str, Policies] = field(default_factory=dict[str, Policies])
-    _principals: dict[tuple[str, str, str], Entities] = field(
-        default_factory=dict[tuple[str, str, str], Entities]
-    )
     _standings: dict[tuple[str, str], Standing] = field(default_factory=dict[tuple[str, str], Standing])
     _answers: dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]] = field(
         default_factory=dict[tuple[Any, ...], tuple[Verdict, tuple[str, ...]]]
@@ -129,18 +138,20 @@ class View:
         if reason is not None:
             raise Unauthenticated(f"{reason} Make a new key with `hub key create`.")
 
-    def policies_of(self, connection: Connection, org_id: str) -> Policies:
-        """The organisation's policies, or the default set."""
+    def policies_of(self, connection: Connection, org_id: str, user_id: str = "") -> Policies:
+        """The organisation's policies, or the default set; where the user stands is learnt on the same way."""
         found = self._policies.get(org_id)
         if found is None:
-            own = policies.current(connection, org_id)
-            found = parse(own.text, own.version) if own is not None else parse(DEFAULT, 0)
+            read = grounds(connection, org_id, user_id)
+            found = parse(read.text, read.version) if read.version else parse(DEFAULT, 0)
             self._policies[org_id] = found
+            if user_id:
+                self._keep_standing(org_id, user_id, read.standing)
         return found
 
     def decide(self, connection: Connection, ask: Ask, *, under: Policies | None = None) -> Decision:
         """Allow, ask or deny; `under` other policies than those in force, for a simulation."""
-        found = under or self.policies_of(connection, ask.principal.org_id)
+        found = under or self.policies_of(connection, ask.principal.org_id, ask.principal.user_id or "")
         flags = {
             "scoped": ask.principal.allows(ask.command.permission),
             "agent": ask.principal.grant_id is not None,
@@ -205,11 +216,13 @@ class View:
         """Put it to Cedar, once for as long as the counters stand still: the answer hangs on nothing else."""
         kept = not shown and "outside" not in question and under is self._policies.get(org_id)
         thing = question["resource"] if under.sees_things else ()
-        key = (org_id, command, *question["principal"], question["user"], *thing)
-        key += tuple(question["flags"].values())
+        context = {flag: value for flag, value in question["flags"].items() if flag not in under.blind}
+        key = (org_id, command, *question["principal"], question["user"], *thing, *context.values())
         answer = self._answers.get(key) if kept else None
         if answer is None:
-            answer = self._evaluate(connection, org_id, command, question, shown, under)
+            if under.sees_arguments:
+                context["args"] = shown
+            answer = self._evaluate(connection, org_id, command, question, context, under)
             if kept:
                 if len(self._answers) >= ANSWERS_MAX:
                     self._answers.clear()
@@ -222,14 +235,11 @@ class View:
         org_id: str,
         command: str,
         question: Json,
-        shown: Json,
+        context: Json,
         under: Policies,
     ) -> tuple[Verdict, tuple[str, ...]]:
         kind, id = question["principal"]
-        entities = self._entities(connection, org_id, kind, id, question["user"])
-        if "outside" in question:
-            entities = added(entities, [_outside_entity(command, question["outside"])])
-        context = {**question["flags"], "args": shown}
+        entities = self._entities(connection, org_id, command, question)
         request = {
             "principal": {"type": kind, "id": id},
             "action": {"type": "Action", "id": command},
@@ -242,39 +252,39 @@ class View:
         after_yes = {**request, "context": {**context, "confirmed": True}}
         return "ask" if evaluate(after_yes, under.handle, entities)[0] else "deny", reasons
 
-    def _entities(self, connection: Connection, org_id: str, kind: str, id: str, user_id: str) -> Entities:
-        key = (org_id, f"{kind}:{id}", user_id)
-        found = self._principals.get(key)
+    def _entities(self, connection: Connection, org_id: str, command: str, question: Json) -> Entities:
+        """The principal, all that it is in, and the action."""
+        kind, id = question["principal"]
+        user_id, outside = question["user"], question.get("outside", "")
+        known = self._standing(connection, org_id, user_id) if user_id else None
+        key = (org_id, kind, id, user_id, known, command, outside)
+        found = self.made.get(key)
         if found is None:
-            if len(self._principals) >= PRINCIPALS_MAX:
-                self._principals.clear()
-            known = self._standing(connection, org_id, user_id) if user_id else None
-            found = self._principals[key] = self._set_of(_describe(org_id, kind, id, user_id, known))
+            if len(self.made) >= MADE_MAX:
+                self.made.clear()
+            action = _outside_entity(command, outside) if outside else self.actions.get(command)
+            described = _describe(org_id, kind, id, user_id, known)
+            found = self.made[key] = entities_of([*described, *([action] if action else [])])
         return found
 
     def _standing(self, connection: Connection, org_id: str, user_id: str) -> Standing:
         found = self._standings.get((org_id, user_id))
         if found is None:
-            if len(self._standings) >= PRINCIPALS_MAX:
-                self._standings.clear()
-            found = self._standings[org_id, user_id] = standing(connection, org_id, user_id)
+            found = standing(connection, org_id, user_id)
+            self._keep_standing(org_id, user_id, found)
         return found
 
-    def _set_of(self, described: list[Json]) -> Entities:
-        text = json.dumps(described)
-        found = self.made.get(text)
-        if found is None:
-            if len(self.made) >= PRINCIPALS_MAX:
-                self.made.clear()
-            found = self.made[text] = added(self.actions, described)
-        return found
+    def _keep_standing(self, org_id: str, user_id: str, known: Standing) -> None:
+        if len(self._standings) >= PRINCIPALS_MAX:
+            self._standings.clear()
+        self._standings[org_id, user_id] = known
 
 
 class Authority:
     """The newest view of one database; one per process and registry."""
 
     def __init__(self, registry: Registry) -> None:
-        self._actions = entities_of(_action_entities(registry))
+        self._actions = {command.name: _action_entity(command) for command in registry}
         self._seen: tuple[tuple[tuple[str, int], ...], View] = ((), View(self._actions))
 
     def view(self, connection: Connection) -> View:
@@ -347,14 +357,8 @@ def plain(arguments: Mapping[str, Any]) -> Json:
     return shown
 
 
-def _action_entities(registry: Registry) -> list[Json]:
-    groups = {command.noun for command in registry} | {"read", "write", "irreversible", OUTSIDE}
-    entities = [_entity("Action", name) for name in sorted(groups)]
-    for command in registry:
-        entities.append(
-            _entity("Action", command.name, parents=[("Action", command.effect), ("Action", command.noun)])
-        )
-    return entities
+def _action_entity(command: Command) -> Json:
+    return _entity("Action", command.name, parents=[("Action", command.effect), ("Action", command.noun)])
 
 
 def _outside_entity(command: str, effect: str) -> Json:

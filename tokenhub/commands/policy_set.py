@@ -5,7 +5,8 @@ Words that a policy can use, besides Cedar's own:
     principal   User | Agent | ServiceAccount | Key, `in` their User, Role::"owner|admin|member|viewer", Team::id,
                 Department::id (also those above it), Org::id
     action      Action::"task.create", `in` Action::"read|write|irreversible" and in its noun, Action::"task"; tools of
-                outside servers are also in Action::"outside" and in their server, Action::"mcp.lab"
+                outside servers are also in Action::"outside" and in their server, Action::"mcp.lab"; a question
+                knows the groups of the action that it is about, and of no other
     resource    the thing by kind and id, Task::"task_01…"; Org::id where a command acts on no single thing
     context     scoped, agent, granted, tainted, vouched, confirmed, dry_run, mine (Bool); app (String);
                 args (the arguments that are texts, whole numbers, yes/no and lists of texts)

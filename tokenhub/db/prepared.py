@@ -17,7 +17,10 @@ class _Cursor(Protocol):
 
     def execute(self, sql: str, parameters: Any) -> object: ...
     def fetchall(self) -> list[tuple[Any, ...]]: ...
-    def close(self) -> None: ...
+
+
+_KEPT = "prepared"
+"""Under which a connection keeps the cursors of statements."""
 
 
 class Prepared:
@@ -38,14 +41,20 @@ class Prepared:
         sql, order = found
         values = parameters if order is None else tuple([parameters[name] for name in order])
         driver = cast(type[Exception], cast(Any, dialect).loaded_dbapi.Error)
-        cursor = cast(_Cursor, connection.connection.cursor())
+        cursor = self._cursor(connection)
         try:
             cursor.execute(sql, values)
             return cursor.fetchall() if cursor.description is not None else []
         except driver as error:
             raise raised(connection, sql, values, error, driver) from error
-        finally:
-            cursor.close()
+
+    def _cursor(self, connection: Connection) -> _Cursor:
+        """This statement's own on this connection: psycopg's knows from the last time how to read what it gives."""
+        kept: dict[Prepared, _Cursor] = connection.info.setdefault(_KEPT, {})
+        found = kept.get(self)
+        if found is None:
+            found = kept[self] = cast(_Cursor, connection.connection.cursor())
+        return found
 
 
 def raised(

@@ -3,27 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    BindParameter,
-    CompoundSelect,
-    Connection,
-    Row,
-    String,
-    bindparam,
-    delete,
-    insert,
-    literal_column,
-    or_,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from tokenhub.db import revision
-from tokenhub.db.prepared import Prepared
 from tokenhub.db.upsert import insert_for
 from tokenhub.identity.directory import User
-from tokenhub.identity.tables import department_members, departments, memberships, users
+from tokenhub.identity.tables import department_members, departments, users
 from tokenhub.kernel.errors import Conflict, NotFound
 from tokenhub.kernel.ids import new_id
 
@@ -143,53 +128,6 @@ def leave(connection: Connection, department: Department, user: User) -> bool:
     )
     revision.bump_authority(connection)
     return bool(gone.rowcount)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What policies know of a person besides the key."""
-
-    role: str
-    teams: tuple[str, ...]
-    departments: tuple[tuple[str, ...], ...]
-    """Each department that they are in, then those above it."""
-
-
-def standing(connection: Connection, org_id: str, user_id: str) -> Standing:
-    """Role, teams and departments of a user; all empty for one who is not there."""
-    found: dict[str, list[str]] = {"role": [], "team": [], "department": []}
-    for which, value in _STANDS.rows(connection, {"org_": org_id, "user_": user_id}):
-        found[which].append(value or "")
-    role, teams, mine = (sorted(found[which]) for which in ("role", "team", "department"))
-    return Standing("".join(role), tuple(teams), tuple(_upwards(connection, one) for one in mine))
-
-
-def _stands() -> CompoundSelect[str, Any]:
-    """What a user is and is in, in one way to the server: (which, id or role)."""
-    user: BindParameter[str] = bindparam("user_")
-    return union_all(
-        select(literal_column("'role'", String), users.c.role).where(
-            users.c.id == user, users.c.org_id == bindparam("org_")
-        ),
-        select(literal_column("'team'", String), memberships.c.team_id).where(memberships.c.user_id == user),
-        select(literal_column("'department'", String), department_members.c.department_id).where(
-            department_members.c.user_id == user
-        ),
-    )
-
-
-_STANDS = Prepared(_stands())
-
-
-def _upwards(connection: Connection, department_id: str) -> tuple[str, ...]:
-    path: list[str] = []
-    here: str | None = department_id
-    while here is not None and here not in path:
-        path.append(here)
-        here = connection.execute(
-            select(departments.c.parent_id).where(departments.c.id == here)
-        ).scalar_one_or_none()
-    return tuple(path)
 
 
 def _free(connection: Connection, org_id: str, name: str) -> None:

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from tokenhub.db import revision
-from tokenhub.db.prepared import Prepared
 from tokenhub.identity.tables import policies
 from tokenhub.kernel.ids import new_id
 
@@ -21,12 +20,6 @@ class PolicyVersion:
     note: str
     actor: str
     created_at_ms: int
-
-
-def current(connection: Connection, org_id: str) -> PolicyVersion | None:
-    """The organisation's own text; None = it uses the default set."""
-    rows = _NEWEST.rows(connection, {"org_": org_id})
-    return PolicyVersion(*rows[0]) if rows else None
 
 
 def versions(connection: Connection, org_id: str, *, limit: int = 50) -> list[PolicyVersion]:
@@ -60,14 +53,3 @@ def apply(
     )
     revision.bump_authority(connection)
     return made
-
-
-_NEWEST = Prepared(
-    select(*(policies.c[name] for name in PolicyVersion.__slots__)).where(
-        policies.c.org_id == bindparam("org_"),
-        policies.c.version
-        == select(func.max(policies.c.version))
-        .where(policies.c.org_id == bindparam("org_"))
-        .scalar_subquery(),
-    )
-)

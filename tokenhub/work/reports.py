@@ -11,6 +11,7 @@ from tokenhub.commands.paging import PageArgs, PageResult
 from tokenhub.commands.resources import Found, resolver
 from tokenhub.http.pagination import page
 from tokenhub.identity import departments
+from tokenhub.identity.standing import standing
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import Conflict, InvalidRequest, PermissionDenied
 from tokenhub.kernel.ids import new_id
@@ -398,7 +399,7 @@ def _readers(ctx: Context, named: list[str]) -> list[str]:
 
 def _lead_of(ctx: Context, user_id: str) -> str | None:
     """Who leads this person's department, or the one above if they lead it themselves."""
-    for path in departments.standing(ctx.hub, ctx.principal.org_id, user_id).departments:
+    for path in standing(ctx.hub, ctx.principal.org_id, user_id).departments:
         for one in path:
             lead = departments.find(ctx.hub, ctx.principal.org_id, one).lead_id
             if lead is not None and lead != user_id:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Row, or_, select, update
 
 from tokenhub.commands import Context
 from tokenhub.identity import departments, directory
+from tokenhub.identity.standing import standing
 from tokenhub.kernel.errors import Conflict, InvalidRequest
 from tokenhub.work.people import notify, person
 from tokenhub.work.tables import absences, request_steps
@@ -156,5 +157,5 @@ def _approver(ctx: Context, step: str) -> str:
 
 def _leads(ctx: Context, user_id: str) -> list[str | None]:
     """Who leads this person's departments, and those above them."""
-    paths = departments.standing(ctx.hub, ctx.principal.org_id, user_id).departments
+    paths = standing(ctx.hub, ctx.principal.org_id, user_id).departments
     return [departments.find(ctx.hub, ctx.principal.org_id, one).lead_id for path in paths for one in path]
