@@ -51,8 +51,14 @@ class FreeClerk(Clerk):
         for hold, _, _ in charges:
             hold.closed = True
 
-    def capture_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
-        """Not written, not charged."""
+    def journal_plain(
+        self, charges: Sequence[tuple[Hold, PlainUse, int]]
+    ) -> Sequence[tuple[Hold, PlainUse, int]]:
+        """Not written."""
+        return charges
+
+    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
+        """Not charged."""
         for hold, _, _ in charges:
             hold.closed = True
 

@@ -38,9 +38,8 @@ def test_groups_of_plain_uses_are_those_of_their_events(count: int, mixed: bool)
     found = sorted(groups_of_uses(uses, kinds), key=lambda group: group.model)
     expected = sorted(groups_of(events), key=lambda group: group.model)
     for one, other in zip(found, expected, strict=True):
-        assert {name: getattr(one, name) for name in one.__slots__} == {
-            name: getattr(other, name) for name in other.__slots__
-        }
+        names = set(one.__slots__) - {"plain"}
+        assert {name: getattr(one, name) for name in names} == {name: getattr(other, name) for name in names}
         assert one.totals_by_step(7) == other.totals_by_step(7)
     assert digest(found) == digest(expected)
 

@@ -264,23 +264,30 @@ class Clerk:
 
         Raises: Unavailable, then none of them was captured.
         """
+        self.close_plain(self.journal_plain(charges))
+
+    def journal_plain(
+        self, charges: Sequence[tuple[Hold, PlainUse, int]]
+    ) -> Sequence[tuple[Hold, PlainUse, int]]:
+        """The part of `capture_plain` before which nothing may be sent; returns what `close_plain` needs at once after.
+
+        Raises: as `capture_plain`.
+        """
         for hold, use, tokens in charges:
             granted = hold.granted
             if tokens > granted[0] or use[6] > granted[2]:
                 self.capture_all([(one, self.kinds.event(its), used) for one, its, used in charges])
-                return
+                return ()
         journal = self._journal
         assert journal is not None
-        uses = [use for _, use, _ in charges]
         try:
-            journal.capture_plain(uses, self.kinds)
+            journal.capture_plain([use for _, use, _ in charges], self.kinds)
         except Unavailable:
             self._blocked = True
             for hold, _, _ in charges:
                 self.void(hold)
             raise
-        self._free_rests(charges)
-        self._teller.capture(uses)
+        return charges
 
     def void(self, hold: Hold) -> None:
         """Nothing was used: free the whole hold."""
@@ -328,8 +335,10 @@ class Clerk:
         if self._waiting.waiters or event.at_ms >= hold.path.until_ms or hold.cells is not hold.path.cells:
             self._after_release(hold)
 
-    def _free_rests(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
-        """Close the holds and free what they did not use; those of one path that come together in one go."""
+    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
+        """Charge what was journaled and free the rest of the holds; those of one path that come together in one go."""
+        if not charges:
+            return
         cells: tuple[Cell, ...] = ()
         tokens = requests = money = running = 0
         for hold, use, used in charges:
@@ -346,6 +355,7 @@ class Clerk:
             if use[2] >= path.until_ms or cells is not path.cells:
                 self._stale.update(cells)
         _free(cells, (tokens, requests, money, running))
+        self._teller.capture([use for _, use, _ in charges])
         if self._waiting.waiters:
             self._waiting.released()
 

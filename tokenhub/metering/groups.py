@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 from msgspec.structs import astuple
 
-from tokenhub.metering.plain import PLAIN_COLUMNS, Kinds, PlainUse, Use
+from tokenhub.metering.plain import PLAIN_COLUMNS, PLAIN_WIDTH, Kinds, PlainUse, Use
 from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS, SELDOM_FIELDS, Kind, UsageEvent
 
 _ORG, _MODEL, _CURRENCY, _PATH = (
@@ -23,7 +23,6 @@ _UNDELIVERED = _NUMBERS.index("undelivered_tokens")
 _SELDOM = [number for number, name in enumerate(_NUMBERS) if name in SELDOM_FIELDS]
 _OVER_TOKENS, _OVER_NANO = _NUMBERS.index("overage_tokens"), _NUMBERS.index("overage_nano")
 _WIDTH, _LINE = len(EVENT_FIELDS), len(LINE_FIELDS)
-_PLAIN_WIDTH = 8
 _encode = msgspec.json.Encoder().encode
 _request_id = attrgetter("request_id")
 _number = itemgetter(0)
@@ -39,20 +38,25 @@ class Group:
         "kind",
         "overage_nano",
         "overage_tokens",
+        "plain",
         "seldom",
         "tokens",
         "undelivered",
     )
 
-    def __init__(self, kind: Kind, ids: list[str], columns: list[list[int]], *, plain: bool = False) -> None:
+    def __init__(
+        self, kind: Kind, ids: list[str], columns: list[list[int]], plain: list[Any] | None = None
+    ) -> None:
         self.kind = kind
         self.ids = ids
+        self.plain = plain
+        """Plain uses, if they all are, one behind the other."""
         self.columns = columns
         """Of everything but the request ids. One list may stand for several columns."""
-        distinct = {id(column): column for column in columns[_TOKENS]}.values() if plain else columns[_TOKENS]
-        self.tokens = sum(map(sum, distinct))
+        distinct = {id(column): column for column in columns[_TOKENS]}
+        self.tokens = sum(map(sum, distinct.values()))
         self.amount_nano = sum(columns[_AMOUNT])
-        self.seldom = not plain and any(any(columns[number]) for number in _SELDOM)
+        self.seldom = plain is None and any(any(columns[number]) for number in _SELDOM)
         """Some of SELDOM_FIELDS are not 0."""
         self.undelivered = sum(columns[_UNDELIVERED]) if self.seldom else 0
         self.overage_tokens = sum(columns[_OVER_TOKENS]) if self.seldom else 0
@@ -107,8 +111,10 @@ def groups_of(events: Iterable[UsageEvent]) -> list[Group]:
 
 def groups_of_uses(uses: Sequence[Use], kinds: Kinds) -> list[Group]:
     """`groups_of` of events and plain uses, whose kinds `kinds` knows. A kind is one group, whichever form it came in."""
-    events = [use for use in uses if not isinstance(use, tuple)]
-    plain = cast(list[PlainUse], uses) if not events else [use for use in uses if isinstance(use, tuple)]
+    events, plain = list[UsageEvent](), cast(Sequence[PlainUse], uses)
+    if set(map(type, uses)) != {tuple}:
+        events = [use for use in uses if not isinstance(use, tuple)]
+        plain = [use for use in uses if isinstance(use, tuple)]
     by_number = {number: list(some) for number, some in groupby(sorted(plain), _number)}
     if not events:
         return [_of_plain(kinds[number], some) for number, some in by_number.items()]
@@ -130,10 +136,10 @@ def _of_rows(kind: Kind, values: list[Any]) -> Group:
 def _of_plain(kind: Kind, uses: list[PlainUse]) -> Group:
     """uses: in order of their ids."""
     values = cast(list[Any], list(chain.from_iterable(uses)))
-    own = [cast(list[int], values[place::_PLAIN_WIDTH]) for place in range(_PLAIN_WIDTH)]
+    own = [cast(list[int], values[place::PLAIN_WIDTH]) for place in range(PLAIN_WIDTH)]
     zeros = [0] * len(uses)
     columns = [zeros if place is None else own[place] for place in PLAIN_COLUMNS]
-    return Group(kind, cast(list[str], own[1]), columns, plain=True)
+    return Group(kind, cast(list[str], own[1]), columns, values)
 
 
 def _rows_by_kind(events: Iterable[UsageEvent]) -> dict[Kind, list[Any]]:

@@ -13,6 +13,7 @@ PlainUse = tuple[int, str, int, int, int, int, int, int]
 """(number of its kind, request id, at_ms, input, cache-read and output tokens, amount in nano-units, latency in ms).
 Whatever the engine made was delivered, whole and at once, within the hold."""
 
+PLAIN_WIDTH = 8
 Use = UsageEvent | PlainUse
 
 _AT = {

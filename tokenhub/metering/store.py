@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, select, text
 from tokenhub.db.driver import Cursor, Sql, int_array, placeholders, sql
 from tokenhub.metering.groups import Group, groups_of, kind_hash
 from tokenhub.metering.groups import digest as digest_of_groups
+from tokenhub.metering.plain import PLAIN_COLUMNS, PLAIN_WIDTH
 from tokenhub.metering.summary import UsageScope, scope_filter
 from tokenhub.metering.tables import usage_event, usage_line
 from tokenhub.metering.types import KIND_FIELDS, LINE_FIELDS, SELDOM_FIELDS, Kind, UsageEvent
@@ -33,8 +34,26 @@ class _Insert:
         self.arrays = Sql("", f"{words} SELECT %s::text, u.* FROM unnest({arrays}) AS u")
 
 
+class _InsertPlain:
+    """Statements that write lines of plain uses, whose place of a number is taken by the kind's id."""
+
+    def __init__(self) -> None:
+        places = {name: place for name, place in zip(LINE_FIELDS[1:], PLAIN_COLUMNS, strict=True) if place}
+        names = ", ".join(["transfer_id", "kind_id", "request_id", *places])
+        own = [0, 1, *places.values()]
+        rows = [
+            f"(?1, {', '.join(f'?{2 + row * PLAIN_WIDTH + place}' for place in own)})"
+            for row in range(_CHUNKS[0])
+        ]
+        self.rows = {
+            size: Sql(f"INSERT INTO usage_line ({names}) VALUES {', '.join(rows[:size])}", "")
+            for size in _CHUNKS
+        }
+
+
 _EVERYTHING = _Insert(LINE_FIELDS[1:])
 _COMMON = _Insert([name for name in LINE_FIELDS[1:] if name not in SELDOM_FIELDS])
+_PLAIN = _InsertPlain()
 _NEW_KIND = sql(
     f"INSERT INTO usage_kind (hash, {', '.join(KIND_FIELDS)}) VALUES {placeholders(len(KIND_FIELDS) + 1, 1)}"
     " ON CONFLICT (hash) DO NOTHING"
@@ -72,6 +91,9 @@ def insert_groups(
     ):
         cursor.run(_NEW_KIND, (name, *kind))
         kind_ids[kind] = cursor.all(_KIND_ID, (name,))[0][0]
+    if not cursor.on_postgres:
+        _insert_plain(cursor, [group for group in groups if group.plain], transfer_id, kind_ids)
+        groups = [group for group in groups if not group.plain]
     insert = _EVERYTHING if any(group.seldom for group in groups) else _COMMON
     ids = list(chain.from_iterable(group.ids for group in groups))
     columns = [
@@ -89,6 +111,23 @@ def insert_groups(
                 values[number::width] = column[start : start + size]
             cursor.run(insert.rows[size], values)
             start += size
+
+
+def _insert_plain(
+    cursor: Cursor, groups: Sequence[Group], transfer_id: str, kind_ids: dict[Kind, int]
+) -> None:
+    flat: list[Any] = []
+    for group in groups:
+        assert group.plain is not None
+        own = group.plain.copy()
+        own[::PLAIN_WIDTH] = [kind_ids[group.kind]] * len(group.ids)
+        flat += own
+    start = 0
+    for size in _CHUNKS:
+        width = size * PLAIN_WIDTH
+        while len(flat) - start >= width:
+            cursor.run(_PLAIN.rows[size], [transfer_id, *flat[start : start + width]])
+            start += width
 
 
 def known_requests(connection: Connection, request_ids: Iterable[str]) -> set[str]:

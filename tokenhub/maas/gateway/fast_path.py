@@ -38,7 +38,7 @@ from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
 from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter
 from tokenhub.maas.gateway.validation import PLAIN_BYTES_MAX, parse_request, plain_chat
 from tokenhub.metering.plain import Kinds, PlainUse
-from tokenhub.pricing.price import Price
+from tokenhub.pricing.price import ZERO_PRICE, Price
 from tokenhub.pricing.rating import rate_plain
 
 if TYPE_CHECKING:
@@ -82,40 +82,48 @@ class Lane:
     """What all requests of one route to one deployment share."""
 
     __slots__ = (
-        "_epoch",
-        "_event",
-        "_numbers",
-        "_path_id",
-        "_price",
-        "deployment",
-        "head",
-        "model",
-        "origin",
+        *("_epoch", "_event", "_name", "_numbers", "_path_id", "_price", "_until_ms"),
+        *("deployment", "head", "model", "origin", "times"),
     )
 
     def __init__(self, route: KeyRoute, deployment: Deployment, origin: Origin, head: bytes) -> None:
         self.deployment = deployment
         self.origin = origin
+        self.times = deployment.timeouts
         self.head = head
         self.model = msgspec.json.encode(deployment.upstream_model)
         self._event = route.usage_event(deployment)
         self._event.source = "engine" if deployment.own_engine else "provider"
+        self._name = deployment.model
         self._numbers: dict[str, int] = {}
-        self._price: Price | None = None
+        self._price = ZERO_PRICE
+        self._until_ms = 0  # before then that is the price in force
         self._path_id = ""
         self._epoch = 0
 
+    def price(self, snapshot: Snapshot, at_ms: int) -> Price:
+        """The price in force; `snapshot` is the route's."""
+        if at_ms >= self._until_ms:
+            price = snapshot.price_of(self._name, at_ms)
+            self._until_ms = price.effective_to_ms
+            if price is not self._price:
+                self._price, self._numbers = price, {}
+        return self._price
+
     def kind(self, kinds: Kinds, price: Price, path_id: str, finish: str) -> int:
         """The number of the kind of a use that ended so."""
-        if self._price is not price or self._path_id != path_id or self._epoch != kinds.epoch:
-            self._price, self._path_id, self._epoch = price, path_id, kinds.epoch
-            self._numbers = {}
-        number = self._numbers.get(finish)
+        numbers = self._numbers
+        if self._price is not price:  # that of a request which began before it ended
+            numbers = {}
+        elif self._path_id != path_id or self._epoch != kinds.epoch:
+            self._path_id, self._epoch = path_id, kinds.epoch
+            numbers = self._numbers = {}
+        number = numbers.get(finish)
         if number is None:
             event = self._event
             event.price_version_id, event.currency = price.version_id, price.currency
             event.path_id, event.finish = path_id, finish
-            number = self._numbers[finish] = kinds.number(event)
+            number = numbers[finish] = kinds.number(event)
         return number
 
 
@@ -203,7 +211,7 @@ class FastPath:
         lane = route.lanes.get(deployment.id) or self._lane(route, deployment)
         if lane is None:
             return False
-        price = snapshot.price_of(model, at_ms)
+        price = lane.price(snapshot, at_ms)
         need = plain_need(limit, choices, size, deployment, price, at_ms=at_ms)
         request_id = server.request_ids.next(at_ms)
         hold = server.clerk.try_authorize(route.path, need, request_id, at_ms)
@@ -236,13 +244,16 @@ class FastPath:
         answered = self._answered
         self._charges, self._answered = [], []
         try:
-            self._server.clerk.capture_plain(charges)
+            journaled = self._server.clerk.journal_plain(charges)
         except HubError as error:
             for request, _ in answered:
                 request.fail(error)
             return
-        for (request, body), (_, use, _) in zip(answered, charges, strict=True):
-            request.answer(use, body)
+        try:
+            for (request, body), (_, use, _) in zip(answered, charges, strict=True):
+                request.answer(use, body)
+        finally:
+            self._server.clerk.close_plain(journaled)
 
     def _lane(self, route: KeyRoute, deployment: Deployment) -> Lane | None:
         server = self._server
@@ -297,12 +308,6 @@ class FastRequest:
         """Give the request to the upstream. From here on exactly one of `on_whole`, `on_end`, `on_lost` or
         `cancel` ends it."""
         connection, lane = self._connection, self._lane
-        connection.fast = self
-        if not connection.write_paused:
-            connection.deadline = 0.0
-        self._upstream = upstream
-        connection.server.router.started(lane.deployment)
-        times = lane.deployment.timeouts
         upstream.send(
             b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b%b%b"
             % (
@@ -314,10 +319,16 @@ class FastRequest:
                 after,
             ),
             self,
-            first_s=times.first_token_s,
-            idle_s=times.idle_s,
+            first_s=lane.times.first_token_s,
+            idle_s=lane.times.idle_s,
             on_whole=self.on_whole,
         )
+        # No answer is read before this returns.
+        connection.fast = self
+        if not connection.write_paused:
+            connection.deadline = 0.0
+        self._upstream = upstream
+        connection.server.router.started(lane.deployment)
 
     def cancel(self) -> None:
         """The client is gone: so is the work for it."""
@@ -359,7 +370,6 @@ class FastRequest:
     def answer(self, use: PlainUse, body: bytes) -> None:
         """It is in the journal: the client gets it."""
         server = self._connection.server
-        server.metrics.captured_plain(use)
         self._connection.fast_answer(
             b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b"
             % (
@@ -371,6 +381,7 @@ class FastRequest:
                 body,
             )
         )
+        server.metrics.captured_plain(use)
 
     def fail(self, error: HubError) -> None:
         """An error answer."""

@@ -138,9 +138,10 @@ class UpstreamConnection(asyncio.Protocol):
 
         on_whole: takes the body of a plain 200 that comes in one block, instead of all the consumer's calls.
         """
+        if self.transport is not None:
+            self.transport.write(data)  # first of all: nothing is read before this returns
         self.expect(consumer, first_s=first_s, idle_s=idle_s, head_only=head_only)
         self._on_whole = on_whole
-        self.write(data)
 
     def expect(
         self, consumer: UpstreamConsumer, *, first_s: float, idle_s: float, head_only: bool = False
@@ -153,7 +154,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer, self._fresh = b"", b""
         self._idle_s = idle_s
         self._first_s = first_s
-        self._arm(first_s)
+        self.deadline = self.timers.now + first_s
 
     def write(self, data: bytes) -> None:
         """Request bytes."""
@@ -339,8 +340,11 @@ class UpstreamConnection(asyncio.Protocol):
     def _take_whole(self, whole: Callable[[bytes], None], body: bytes) -> None:
         self._buffer = b""
         self._in_head, self._close_after = False, False
-        self._release(clean=True)
-        whole(body)
+        self._consumer = self._on_block = None
+        try:
+            whole(body)
+        finally:
+            self._release(clean=True)
 
     def _frame(self, head: ResponseHead) -> None:
         headers = head.headers
