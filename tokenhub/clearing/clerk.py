@@ -169,15 +169,19 @@ class Clerk:
         """All of `need` on every limit of the path, from memory; None = ask `authorize`."""
         if now_ms >= path.until_ms or self._blocked:
             return None
-        cells = path.cells
-        for cell in cells:
-            if cell.free < need[cell.unit]:
-                return None
-        for cell in cells:
+        low = False
+        for cell in path.cells:
             free = cell.free = cell.free - need[cell.unit]
+            if free < 0:
+                _give_back(path.cells, cell, need)
+                return None
             cell.touched_ms = now_ms
             if free < cell.low:
-                self._waiting.refill(cell, need[cell.unit])
+                low = True
+        if low:
+            for cell in path.cells:
+                if cell.free < cell.low:
+                    self._waiting.refill(cell, need[cell.unit])
         return Hold(request_id, path, need)
 
     async def authorize(
@@ -479,6 +483,14 @@ class Clerk:
             cell = self._cells.get(bucket_id)
             if cell is not None:
                 self._return_idle(cell)
+
+
+def _give_back(cells: tuple[Cell, ...], last: Cell, need: Amounts) -> None:
+    """What was taken of these cells up to the last one that was asked."""
+    for cell in cells:
+        cell.free += need[cell.unit]
+        if cell is last:
+            return
 
 
 def _free(cells: tuple[Cell, ...], amounts: Amounts) -> None:

@@ -34,7 +34,7 @@ BATCH_S = 0.04
 BUSY_BATCH_S = 0.4
 BUSY_PER_S = 60
 """The same while at least this many come in a second: a batch costs about a millisecond whatever its size."""
-BATCH_EVENTS = 2000
+BATCH_EVENTS = 4000
 KINDS_MAX = 20_000
 RECALL_POLL_S = 0.075
 QUIET_POLL_S = 0.25
