@@ -297,15 +297,16 @@ def sweep(faces: Faces, *, seed: int, share: float = 1.0, other_share: float = 0
     todo = [case for declared in registry() if declared.name in SAMPLES for case in cases(world, declared)]
     rng.shuffle(todo)
     todo = todo[: round(len(todo) * share)]
+    before = rows(world)
     for start in range(0, len(todo), BATCH):
         batch = todo[start : start + BATCH]
-        before = rows(world)
         for case in batch:
             _try(faces, found, case, other=rng.random() < other_share)
         after = rows(world)
         if before != after:
             ran = ", ".join(f"{case.command} ({case.what})" for case in batch[:400])
             found.problems.append(f"rows changed {changed(before, after)[:20]} by one of: {ran[:2000]}")
+        before = after
     found.problems += faces.problems
     return found
 
@@ -331,7 +332,7 @@ def _try(faces: Faces, found: Found, case: Case, *, other: bool) -> None:
         unread = (
             face == "mcp" and (told.get("error") or {}).get("code") == -32700
         )  # its JSON is read more strictly
-        if not unread and (told.get("error") or {}).get("code") != (first.get("error") or {}).get("code"):
+        if not unread and _said(told) != _said(first):
             found.problems.append(
                 f"{face} {case.command} ({case.what}): {told.get('error')}, door {first.get('error')}"
             )
@@ -339,3 +340,9 @@ def _try(faces: Faces, found: Found, case: Case, *, other: bool) -> None:
         told = faces.cli(case, dry_run=dry or writes)  # words may say less than JSON, so it may be fine there
         found.count("cli", told)
         found.problems += faults(told, case) if (told.get("error") or {}).get("code") != "no_json" else []
+
+
+def _said(envelope: Json) -> tuple[Any, ...] | None:
+    """What a refusal says on every face alike; None for an answer."""
+    error = cast(Json | None, envelope.get("error"))
+    return None if error is None else tuple(error.get(part) for part in ("code", "message", "hint", "param"))
