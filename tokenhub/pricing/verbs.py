@@ -13,7 +13,7 @@ from tokenhub.commands.resources import Found, resolver
 from tokenhub.http.pagination import page
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest, NotFound
-from tokenhub.kernel.money import parse_nano
+from tokenhub.kernel.money import MONEY_MAX_NANO, PER, parse_nano
 from tokenhub.pricing import genai_list, store
 from tokenhub.pricing.errors import InvalidPrice
 from tokenhub.pricing.price import Price
@@ -305,7 +305,9 @@ def _start_ms(text: str, now_ms: int) -> int:
 def _rates(args: SetArgs) -> Rates:
     stated: dict[str, int | None] = {name: _nano(getattr(args, name), name) for name in RATE_FIELDS}
     per_call = _nano(args.per_request, "per_request")
-    stated["request"] = None if per_call is None else per_call * 1_000_000
+    if per_call is not None and per_call > MONEY_MAX_NANO // PER:
+        raise InvalidPrice("per_request: it is more money than the books can hold", param="per_request")
+    stated["request"] = None if per_call is None else per_call * PER
     if all(value is None for value in stated.values()):
         raise InvalidRequest(
             "A price needs at least one rate, such as --input 0.25 --output 1.", param="input"
