@@ -48,3 +48,10 @@ def test_forecast() -> None:
     assert slow == Forecast(None, 3)
     assert forecast(used=0, cap=100, since_ms=0, until_ms=None, now_ms=day) == Forecast(None, None)
     assert forecast(used=100, cap=100, since_ms=0, until_ms=None, now_ms=day).used_up_at_ms == day
+
+
+def test_what_lasts_for_ages_has_no_day_on_which_it_is_used_up() -> None:
+    """A billion tokens, one of them used on the first day: no calendar has that day."""
+    day = 86_400_000
+    assert forecast(used=1, cap=10**9, since_ms=0, until_ms=None, now_ms=day) == Forecast(None, None)
+    assert forecast(used=1, cap=36_000, since_ms=0, until_ms=None, now_ms=day).used_up_at_ms == 36_000 * day
