@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -240,6 +241,9 @@ def run_cli(world: World, line: list[str]) -> tuple[int, str, str]:
                 code: Any = 0
             except SystemExit as ended:
                 code = ended.code
+            except Exception:  # as the interpreter does it for a process of its own
+                traceback.print_exc()
+                code = 1
     finally:
         os.environ.clear()
         os.environ.update(before)
