@@ -97,6 +97,7 @@ def test_rules_as_json(call: Callable[..., Any]) -> None:
         ({"input": "1e400000000"}, "input"),
         ({"per_request": "9223372037"}, "per_request"),
         ({"per_request": "9223372"}, "per_request"),
+        ({"input": "1", "book": "b" * 300_000}, "book"),
         ({"input": "1", "rules": '{"base":{"rates":{"input":5}}}'}, "rules"),
         ({"input": "1", "effective_from": "soon"}, "effective_from"),
         ({"input": "1", "effective_from": "2001-01-01"}, "effective_from"),

@@ -85,7 +85,9 @@ class SetArgs(Model):
     effective_from: str = Field(
         default="", description="When it starts, ISO 8601 (2026-12-01T00:00:00Z); empty means in a second."
     )
-    book: str = Field(default=DEFAULT_BOOK, description="The price book; `default` is the one that bills.")
+    book: str = Field(
+        default=DEFAULT_BOOK, max_length=60, description="The price book; `default` is the one that bills."
+    )
     memo: str = Field(default="", max_length=500, description="Why, for the history.")
 
 
@@ -93,7 +95,7 @@ class ImportArgs(Model):
     source: str = Field(default=genai_list.SOURCE, description="The list to import: `genai-prices`.")
     provider: str = Field(default="", description="Only this provider of the list, such as `openai`.")
     model: str = Field(default="", description="Only this model of the list.")
-    book: str = Field(default=DEFAULT_BOOK, description="The price book to write to.")
+    book: str = Field(default=DEFAULT_BOOK, max_length=60, description="The price book to write to.")
 
 
 class ImportResult(Model):
