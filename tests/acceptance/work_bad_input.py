@@ -69,11 +69,12 @@ def bad_input(run: Run) -> Measured:
 
 
 def _suites() -> tuple[str, str]:
-    command = [sys.executable, "-m", "pytest", "-q", *(name for name in SUITES if (ROOT / name).exists())]
+    command = [sys.executable, "-m", "pytest", "-q", *SUITES]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=2400)
-    lines = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()
-    passed = sum(line.count(".") for line in lines if line.endswith("%]"))
-    return f"{passed} tests of single faults, exit {done.returncode}", done.stdout[-4000:]
+    lines = [line for line in done.stdout.splitlines() if line.endswith("%]")]
+    passed, skipped = (sum(line.count(mark) for line in lines) for mark in ".s")
+    words = f"{passed} tests of single faults, {skipped} skipped, exit {done.returncode}"
+    return words, done.stdout[-4000:] + done.stderr[-2000:]
 
 
 @contextmanager

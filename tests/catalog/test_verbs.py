@@ -139,7 +139,8 @@ class Provider(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         allowed = self.headers["Authorization"] == f"Bearer {KEY}"
         found = self.path == "/v1/models" and allowed
-        body = json.dumps({"object": "list", "data": [{"id": "big"}, {"id": "org/small"}]}).encode()
+        names = ["big", "x" * 300_000, "a\x00b", "\ud800", "org/small"]  # three that nobody could ask for
+        body = json.dumps({"object": "list", "data": [{"id": name} for name in names]}).encode()
         self.send_response(200 if found else (404 if allowed else 401))
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -199,6 +200,13 @@ def test_chosen_models_and_another_name(
         assert [found.model for found in store.load_deployments(connection)] == ["lab/big"]
     twice = run("provider.add", name="lab", url=provider)
     assert twice.error is not None and twice.error.code == "provider_exists"
+    for verb, arguments in (
+        ("deploy.create", {"model": "x" * 300, "provider": "lab"}),
+        ("deploy.create", {"model": "x" * 300_000, "provider": "lab", "name": "long"}),
+        ("provider.add", {"name": "lab2", "url": provider, "model": ["big", "x" * 300_000]}),
+    ):
+        refused = run(verb, **arguments)
+        assert refused.error is not None and refused.error.param == "model", (verb, refused)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,8 @@ def test_scopes_and_windows_that_do_not_exist(books: Books, admin: Principal, ca
         {"scope": "org", "cap": "many"},
         {"scope": "org", "cap": "5", "window": "day", "tz": "Mars/Olympus"},
         {"scope": "org", "cap": "5", "unit": "concurrency", "window": "day"},
+        {"scope": "org", "cap": "5", "kind": "anniversary", "window": "month", "anchor_ms": 2**62},
     ):
         answer = execute(registry, runtime, admin, "budget.create", raw)
         assert not answer.ok and answer.error is not None and answer.error.status in (400, 404), raw
+        assert answer.error.param is not None, raw

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Hub
 from tokenhub.cli.forgiving import mend
 from tokenhub.cli.manifest import load
-from tokenhub.cli.tree import Whole
+from tokenhub.cli.tree import JsonText, Whole
 from tokenhub.config import Settings
 from tokenhub.identity.first_run import FirstRun
 
@@ -97,11 +97,17 @@ def test_whole_numbers_may_be_short() -> None:
         ("200k", 200_000),
         ("1.5M", 1_500_000),
         ("-3", -3),
+        ("0" * 5000 + "7", 7),
     ):
         assert whole.convert(text, None, None) == value
-    for text in ("1.5", "abc", "1.2345k5", "0.0001k", ""):
+    for text in ("1.5", "abc", "1.2345k5", "0.0001k", "", "9" * 5000, "-" + "9" * 50, "1." + "0" * 5000, "٣"):
         with pytest.raises(click.BadParameter):
             whole.convert(text, None, None)
+
+
+def test_json_that_is_nested_without_end_is_a_text() -> None:
+    deep = "[" * 100_000
+    assert JsonText().convert(deep, None, None) == deep
 
 
 def test_unknown_words_name_the_nearest(hub: Hub) -> None:

@@ -7,7 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.commands.conftest import Call
+from tests.work.world import SAMPLES
 from tokenhub.bootstrap.commands import registry
+from tokenhub.commands.parsing import parse
+from tokenhub.kernel.errors import InvalidRequest
 
 BAD: tuple[Any, ...] = (
     "\x00",
@@ -35,6 +38,17 @@ def test_every_identity_command_refuses_what_cannot_be(call: Call, bad: Any) -> 
         for field in ("name", "key", "user", "team", "limit", "scopes", "cursor"):
             answer = call(name, {field: bad})
             assert answer.ok or answer.error.status < 500, (name, field, answer)
+
+
+@pytest.mark.parametrize("text", ["9" * 20, "-" + "9" * 20, "9" * 200])
+def test_digits_that_become_too_large_a_number_are_named(text: str) -> None:
+    """As a form or a command line sends them."""
+    for declared in registry():
+        for name, field in declared.arguments.model_fields.items():
+            if field.annotation in (int, int | None) and declared.name in SAMPLES:
+                with pytest.raises(InvalidRequest) as refused:
+                    parse(declared, {**SAMPLES[declared.name], name: text})
+                assert refused.value.param == name, declared.name
 
 
 @settings(

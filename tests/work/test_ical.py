@@ -199,6 +199,7 @@ def test_what_cannot_be_taken_is_named_and_the_rest_is_taken(world: World, lines
     "lines",
     ["DTSTART:20270301T100000Z\nRRULE:FREQ=DAILY;COUNT=1000000000\nSUMMARY:long",
      "DTSTART:20270301T100000Z\nRRULE:FREQ=DAILY\nSUMMARY:endless",
+     "DTSTART:20270301T100000Z\nRRULE:FREQ=DAILY;UNTIL=99991231T235959Z\nSUMMARY:endless in their words",
      "DTSTART:19700101T100000Z\nRRULE:FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30\nSUMMARY:never"],
 )  # fmt: skip
 def test_series_without_end_cost_nothing(world: World, lines: str) -> None:

@@ -157,3 +157,14 @@ def test_a_series_can_end_before_one_of_its_instances() -> None:
         instances(Times("Asia/Shanghai", times.start, 3600, rule=cut), from_ms=0, until_ms=4_000_000_000_000)
     )
     assert [one.local[:10] for one in left] == ["2026-11-02", "2026-11-09"]
+
+
+@pytest.mark.parametrize("until", ["99991231", "99991231T235959Z", "99991230T000000"])
+def test_until_the_end_of_time_is_a_long_time(until: str) -> None:
+    """As common programs write a series without an end; the calendar ends earlier (`LAST`)."""
+    times = Times(
+        "Europe/Berlin", datetime(2026, 11, 2, 9), 3600, rule=parse_rule(f"FREQ=YEARLY;UNTIL={until}")
+    )
+    ends_ms = last_end_ms(times)
+    found = list(instances(times, from_ms=0, until_ms=at_ms(datetime(2300, 1, 1), "UTC")))
+    assert len(found) == 174 and ends_ms is not None and ends_ms >= found[-1].end_ms

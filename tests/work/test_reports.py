@@ -91,6 +91,7 @@ def test_forms_and_periods_that_are_none(world: World) -> None:
                   {"authors": ["nobody"]}, {"tz": "Mars/Base"}, {"name": "weekly"}):  # fmt: skip
         answer = world.call("admin", "report-form.create", **{"name": "x", "fields": {"a": "text"}, **wrong})
         assert answer.error is not None and answer.error.status in (400, 404, 409), wrong
-    for period in ("2026-11-23", "2026-W60", "W1", "2026-W00", "x" * 50):
+    for period in ("2026-11-23", "2026-W60", "W1", "2026-W00", "x" * 50, "9999-W52", "1492-W01"):
         answer = world.call("ana", "report.draft", form="weekly", period=period)
         assert answer.error is not None and answer.error.status == 400, period
+        assert answer.error.param == "period", period

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+HORIZON_MS = 36_525 * 86_400_000
+"""A hundred years: no day is told that lies further ahead."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """A straight line through what was used so far."""
 
     used_up_at_ms: int | None
-    """None: not within the window, or nothing was used yet."""
+    """None: not within the window or the horizon, or nothing was used yet."""
     at_end: int | None
     """Use expected by the end of the window; None for a window without an end or without use."""
 
@@ -22,6 +25,6 @@ def forecast(*, used: int, cap: int, since_ms: int, until_ms: int | None, now_ms
     if used >= cap:
         return Forecast(now_ms, at_end)
     used_up_at = now_ms + (cap - used) * elapsed // used
-    if until_ms is not None and used_up_at >= until_ms:
+    if used_up_at >= (now_ms + HORIZON_MS if until_ms is None else until_ms):
         return Forecast(None, at_end)
     return Forecast(used_up_at, at_end)

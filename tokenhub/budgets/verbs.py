@@ -25,6 +25,8 @@ from tokenhub.ledger.buckets import BucketState
 from tokenhub.ledger.types import Unit
 
 VERBS: list[Command] = []
+ANCHOR_MS_MAX = 7_258_118_400_000
+"""The year 2200."""
 
 
 class BudgetView(Model):
@@ -77,7 +79,10 @@ class BudgetCreate(Model):
         default="UTC", description="Time zone of calendar and anniversary windows, such as Europe/Paris."
     )
     anchor_ms: int = Field(
-        default=0, ge=0, description="Start of anniversary windows, in ms since 1970; 0 = now."
+        default=0,
+        ge=0,
+        le=ANCHOR_MS_MAX,
+        description="Start of anniversary windows, in ms since 1970; 0 = now.",
     )
     model: str | None = Field(default=None, description="Count only requests for this model.")
     soft: bool = Field(default=False, description="Count, but never refuse.")

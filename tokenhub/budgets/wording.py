@@ -24,6 +24,9 @@ _LENGTHS: dict[str, WindowLength] = {
     "year": "year",
 }
 _MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_CAP_MAX = 2**63 - 1
+_LENGTH_MS_MAX = 36_525 * 86_400_000
+"""A hundred years: the end of a window is a date."""
 
 
 def parse_amount(text: str, unit: Unit) -> int:
@@ -33,10 +36,13 @@ def parse_amount(text: str, unit: Unit) -> int:
             return parse_nano(text)
         except ValueError as error:
             raise InvalidRequest(f"{error}.", param="cap") from error
-    found = re.fullmatch(r"(\d+)([kmb]?)", text.replace("_", "").replace(",", "").lower())
+    found = re.fullmatch(r"0*([0-9]+)([kmb]?)", text.replace("_", "").replace(",", "").lower())
     if found is None:
         raise InvalidRequest(f"{text!r} is not an amount such as 500000, 500k or 20M.", param="cap")
-    return int(found[1]) * _MULTIPLES[found[2]]
+    amount = int(found[1][:20]) * _MULTIPLES[found[2]]  # 20 digits are too many whatever follows
+    if amount > _CAP_MAX:
+        raise InvalidRequest(f"{text!r} is more than the books can hold.", param="cap")
+    return amount
 
 
 def format_amount(amount: int, unit: Unit, *, currency: str) -> str:
@@ -56,13 +62,16 @@ def parse_window(length: str, *, kind: WindowKind | None, tz: str, anchor_ms: in
         return Window(
             kind or ("rolling" if named == "minute" else "calendar"), named, tz=tz, anchor_ms=anchor_ms
         )
-    found = re.fullmatch(r"(\d+)([smhd])", length)
+    found = re.fullmatch(r"0*([1-9][0-9]*)([smhd])", length)
     if found is None or kind == "calendar":
         raise InvalidRequest(
             f"{length!r} is not a window: lifetime, minute, hour, day, week, month, year, or a length such as 5h.",
             param="window",
         )
-    return Window(kind or "rolling", length_ms=int(found[1]) * _MS[found[2]], tz=tz, anchor_ms=anchor_ms)
+    length_ms = int(found[1][:20]) * _MS[found[2]]
+    if length_ms > _LENGTH_MS_MAX:
+        raise InvalidRequest(f"{length!r} is longer than a hundred years.", param="window")
+    return Window(kind or "rolling", length_ms=length_ms, tz=tz, anchor_ms=anchor_ms)
 
 
 def describe_window(window: Window) -> str:

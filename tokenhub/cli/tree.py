@@ -19,6 +19,9 @@ from tokenhub.cli.suggest import unknown
 
 _MAGNITUDES = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "b": 1_000_000_000}
 
+_DIGITS_MAX = 40
+"""Twice what the hub can store; it refuses what is too large in its own words."""
+
 
 class Whole(click.ParamType[int]):
     """A whole number; `1_000`, `1,000`, `200k`, `1.5M` are understood."""
@@ -30,11 +33,13 @@ class Whole(click.ParamType[int]):
         if isinstance(value, int):
             return value
         match = re.fullmatch(
-            r"(-?)(\d+)(?:\.(\d+))?([kmgb]?)", str(value).replace("_", "").replace(",", "").lower()
+            r"(-?)0*([0-9]+)(?:\.([0-9]+))?([kmgb]?)", str(value).replace("_", "").replace(",", "").lower()
         )
         if match is None:
             self.fail(f"{value!r} is not a whole number (1000, 1_000 and 200k are).", param, ctx)
         sign, whole, decimals, magnitude = match[1], match[2], match[3] or "", match[4]
+        if len(whole + decimals) > _DIGITS_MAX:
+            self.fail(f"{value!r} has too many digits.", param, ctx)
         factor = _MAGNITUDES[magnitude]
         number, rest = divmod(int(whole + decimals) * factor, 10 ** len(decimals))
         if rest:
@@ -51,7 +56,7 @@ class JsonText(click.ParamType[Any]):
         """`{"a": 1}` is an object, `abc` is the string abc."""
         try:
             return json.loads(value) if isinstance(value, str) else value
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
 
 

@@ -9,6 +9,7 @@ from tokenhub.commands.declare import Command
 from tokenhub.kernel.errors import InvalidRequest
 
 _INT_MAX = 2**63 - 1
+_TOO_LARGE = "is a number too large"
 _DEPTH_MAX = 64
 """Levels of JSON within JSON; nothing of ours needs more than a few."""
 
@@ -18,15 +19,23 @@ def parse(command: Command, raw: Mapping[str, Any]) -> BaseModel:
     hint = f"See `hub {command.noun} {command.verb} --help`."
     problem = _unstorable(dict(raw), "")
     if problem is not None:
-        path, why = problem
-        raise InvalidRequest(f"`{path}`: {why}.", code="invalid_argument", param=path, hint=hint)
+        raise _named(problem, hint)
     try:
-        return command.arguments.model_validate(raw)
+        arguments = command.arguments.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         param = ".".join(map(str, first["loc"])) or None
         what = f"`{param}`: {first['msg']}" if param else str(first["msg"])
         raise InvalidRequest(f"{what}.", code="invalid_argument", param=param, hint=hint) from error
+    for name, value in arguments:
+        if isinstance(value, int) and not -_INT_MAX <= value <= _INT_MAX:  # digits in a text became a number
+            raise _named((name, _TOO_LARGE), hint)
+    return arguments
+
+
+def _named(problem: tuple[str, str], hint: str) -> InvalidRequest:
+    path, why = problem
+    return InvalidRequest(f"`{path}`: {why}.", code="invalid_argument", param=path, hint=hint)
 
 
 def _unstorable(value: Any, path: str, depth: int = 0) -> tuple[str, str] | None:
@@ -41,7 +50,7 @@ def _unstorable(value: Any, path: str, depth: int = 0) -> tuple[str, str] | None
             pass
         case int():
             if not -_INT_MAX <= value <= _INT_MAX:
-                return path, "is a number too large"
+                return path, _TOO_LARGE
         case float():
             if value != value or value in (float("inf"), float("-inf")):
                 return path, "is no number"

@@ -13,7 +13,7 @@ from tokenhub.commands.resources import Found, resolver
 from tokenhub.http.pagination import page
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import InvalidRequest, NotFound
-from tokenhub.kernel.money import parse_nano
+from tokenhub.kernel.money import MONEY_MAX_NANO, PER, parse_nano
 from tokenhub.pricing import genai_list, store
 from tokenhub.pricing.errors import InvalidPrice
 from tokenhub.pricing.price import Price
@@ -85,7 +85,9 @@ class SetArgs(Model):
     effective_from: str = Field(
         default="", description="When it starts, ISO 8601 (2026-12-01T00:00:00Z); empty means in a second."
     )
-    book: str = Field(default=DEFAULT_BOOK, description="The price book; `default` is the one that bills.")
+    book: str = Field(
+        default=DEFAULT_BOOK, max_length=60, description="The price book; `default` is the one that bills."
+    )
     memo: str = Field(default="", max_length=500, description="Why, for the history.")
 
 
@@ -93,7 +95,7 @@ class ImportArgs(Model):
     source: str = Field(default=genai_list.SOURCE, description="The list to import: `genai-prices`.")
     provider: str = Field(default="", description="Only this provider of the list, such as `openai`.")
     model: str = Field(default="", description="Only this model of the list.")
-    book: str = Field(default=DEFAULT_BOOK, description="The price book to write to.")
+    book: str = Field(default=DEFAULT_BOOK, max_length=60, description="The price book to write to.")
 
 
 class ImportResult(Model):
@@ -305,7 +307,9 @@ def _start_ms(text: str, now_ms: int) -> int:
 def _rates(args: SetArgs) -> Rates:
     stated: dict[str, int | None] = {name: _nano(getattr(args, name), name) for name in RATE_FIELDS}
     per_call = _nano(args.per_request, "per_request")
-    stated["request"] = None if per_call is None else per_call * 1_000_000
+    if per_call is not None and per_call > MONEY_MAX_NANO // PER:
+        raise InvalidPrice("per_request: it is more money than the books can hold", param="per_request")
+    stated["request"] = None if per_call is None else per_call * PER
     if all(value is None for value in stated.values()):
         raise InvalidRequest(
             "A price needs at least one rate, such as --input 0.25 --output 1.", param="input"

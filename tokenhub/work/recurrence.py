@@ -10,7 +10,7 @@ A wall time that a clock skips is taken with the offset before the gap (02:30 â†
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import count as counting
 from zoneinfo import ZoneInfo
 
@@ -168,7 +168,8 @@ def last_end_ms(times: Times) -> int | None:
     rule, extra = times.rule, [at_ms(datetime.fromisoformat(one), times.tz) for one in times.extras]
     begins = [at_ms(times.start, times.tz), *extra]
     if rule is not None and rule.until:
-        begins.append(at_ms(datetime.strptime(rule.until[:8], "%Y%m%d") + timedelta(days=2), times.tz))
+        until = min(datetime.strptime(rule.until[:8], "%Y%m%d"), datetime.combine(LAST, time.min))
+        begins.append(at_ms(until + timedelta(days=2), times.tz))
     elif rule is not None:
         if rule.count is None or rule.count > INSTANCES_MAX:
             return None

@@ -11,7 +11,7 @@ from tokenhub.identity import departments, directory
 from tokenhub.identity.directory import User
 from tokenhub.kernel.errors import InvalidRequest
 from tokenhub.work.calendar_tables import reports
-from tokenhub.work.recurrence import at_ms, wall
+from tokenhub.work.recurrence import FIRST, LAST, at_ms, wall
 
 _WEEK = re.compile(r"(\d{4})-W(\d{2})")
 
@@ -25,6 +25,8 @@ def check_period(form: Row[Any], text: str) -> str:
     """The same text. Raises: InvalidRequest if the form's periods are not called so."""
     try:
         first = first_day(form.period, text)
+        if not FIRST <= first <= LAST:
+            raise ValueError(text)
     except ValueError as error:
         like = "2026-W48" if form.period == "week" else "2026-11-23"
         raise InvalidRequest(f"{text!r} is no {form.period} such as {like}.", param="period") from error

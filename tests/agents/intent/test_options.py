@@ -108,3 +108,13 @@ def test_the_answer_always_has_room() -> None:
     body = request_for("x", options)
     assert body["max_tokens"] > max(len(option.line().encode()) for option in options)
     assert body["response_format"]["json_schema"]["schema"]["enum"][0] == options[0].to_dict()
+
+
+@pytest.mark.parametrize("sentence", ["{}", "show {}", "what is {} about", "close {} please"])
+@pytest.mark.parametrize("prefix", ["room", "doc", "file", "form", "note", "task", "event", "user", "key"])
+def test_an_id_is_never_torn(sentence: str, prefix: str) -> None:
+    """`room` is a word for a channel too, but not within `room_01…`."""
+    tail = "01M8NTZTX703QNN47TW1EWTJKQ"
+    found = options_of(registry(), sentence.format(f"{prefix}_{tail}"), now=MONDAY)
+    torn = [one for one in found if tail in str(one.arguments).replace(f"{prefix}_{tail}", "")]
+    assert torn == []

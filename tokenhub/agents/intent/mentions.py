@@ -112,7 +112,7 @@ def matcher(words: tuple[str, ...]) -> re.Pattern[str]:
     """Finds any of the words as a whole word (Chinese: anywhere), the longest first."""
     ordered = sorted(words, key=len, reverse=True)
     parts = [
-        rf"(?<!\w){re.escape(word)}(?![A-Za-z])" if word.isascii() else re.escape(word) for word in ordered
+        rf"(?<!\w){re.escape(word)}(?![A-Za-z_])" if word.isascii() else re.escape(word) for word in ordered
     ]
     return re.compile("|".join(parts) or r"(?!)", re.IGNORECASE)
 

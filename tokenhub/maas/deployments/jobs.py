@@ -69,10 +69,13 @@ def test_provider_handler(database: Database, *, probe: ProviderProbe) -> Handle
         if arguments.get("take") == "all":
             with database.write("hub") as connection:
                 for model in answer.models:
+                    name = f"{provider.name}/{model}"
+                    if len(name) > store.MODEL_NAME_MAX or not name.isprintable():
+                        continue  # one that nobody could ask for hides no other
                     store.create_provider_deployment(
                         connection,
                         provider.id,
-                        model=f"{provider.name}/{model}",
+                        model=name,
                         upstream_model=model,
                         context_tokens=0,
                         kinds=["chat", "completion", "embedding"],

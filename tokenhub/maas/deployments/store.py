@@ -8,12 +8,14 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from tokenhub.db import revision
 from tokenhub.kernel.clock import now_ms
-from tokenhub.kernel.errors import NotFound
+from tokenhub.kernel.errors import InvalidRequest, NotFound
 from tokenhub.kernel.ids import new_id
 from tokenhub.maas.catalog.types import ModelEntry
 from tokenhub.maas.deployments.tables import deployments, providers
 from tokenhub.maas.deployments.types import Deployment, Timeouts
 
+MODEL_NAME_MAX = 200
+"""Characters of a public name; as many as a price can be for."""
 Desired = Literal["running", "stopped"]
 Status = Literal["pending", "fetching", "starting", "running", "failing", "stopped"]
 
@@ -93,7 +95,13 @@ def create_provider_deployment(
     context_tokens: int,
     kinds: list[str],
 ) -> str:
-    """Route the public name `model` to a provider's model; returns the deployment's id."""
+    """Route the public name `model` to a provider's model; returns the deployment's id. Raises: InvalidRequest."""
+    if len(model) > MODEL_NAME_MAX:
+        raise InvalidRequest(
+            f"A model's public name has at most {MODEL_NAME_MAX} characters.",
+            code="invalid_argument",
+            param="model",
+        )
     same = (deployments.c.model == model) & (deployments.c.provider_id == provider_id)
     found = connection.execute(select(deployments.c.id).where(same)).scalar()
     if found is not None:

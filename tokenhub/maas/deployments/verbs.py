@@ -60,7 +60,9 @@ class ModelArgs(Model):
 
 
 class CreateArgs(Model):
-    model: str = Field(description="A model of the catalogue, a GGUF file, or with --provider its model.")
+    model: str = Field(
+        max_length=4096, description="A model of the catalogue, a GGUF file, or with --provider its model."
+    )
     name: str = Field(default="", description="Public name; empty = the model's own.", max_length=128)
     provider: str = Field(default="", description="Serve it by this provider instead of an engine of ours.")
     context: int = Field(default=0, ge=0, le=2**20, description="Tokens of each sequence; 0 = the setting.")
