@@ -3,9 +3,11 @@
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from tests.clearing.conftest import Books, an_event, hold, settled, tokens, until
@@ -391,6 +393,34 @@ async def test_database_down_refuses_new_work_and_loses_nothing(
     await settled(clerk)
     assert books.bucket(limit)["used"] == 60
     await books.close()
+    books.check()
+
+
+async def test_a_commit_whose_answer_is_lost_loses_nothing_that_came_meanwhile(books: Books) -> None:
+    limit, clerk = books.limit(1000), await books.clerk()
+    path = clerk.path([limit])
+    first, second, third = [await hold(clerk, path, 10) for _ in range(3)]
+    write, lost = clerk._teller._books.write, list[bool]()
+
+    @contextmanager
+    def write_and_lose_the_answer() -> Iterator[Connection]:
+        with write() as connection:
+            yield connection
+        if not lost:
+            lost.append(True)
+            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+    clerk._teller._books.write = write_and_lose_the_answer  # type: ignore[method-assign]
+    clerk.capture(first, an_event(first.request_id, 5))
+    await until(lambda: bool(lost))
+    clerk.capture(second, an_event(second.request_id, 7))
+    clerk.void(third)
+    for cell in path.cells:
+        clerk._return_idle(cell)
+    await settled(clerk)
+    assert books.count("usage_event") == 2
+    await until(lambda: books.bucket(limit)["held"] == 0)
+    assert books.bucket(limit)["used"] == 12
     books.check()
 
 

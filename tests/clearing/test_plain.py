@@ -146,6 +146,42 @@ async def test_what_goes_beyond_its_hold_is_noted(books: Books) -> None:
     books.check()
 
 
+async def test_kinds_are_forgotten_though_there_is_always_something_to_settle(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clerk_module, "KINDS_MAX", 2)
+    clerk = await books.clerk()
+    path = clerk.path([books.limit(1000)])
+
+    async def use(*reasons: str) -> None:
+        for finish in reasons:
+            one = await hold(clerk, path, 10)
+            clerk.capture_plain([(one, a_plain_use(clerk, one, 5, finish=finish), 5)])
+
+    await use("a")
+    await settled(clerk)
+    with monkeypatch.context() as busy:
+        busy.setattr(clerk._teller, "_settle_due", lambda: None)
+        await use("b", "c", "d")
+        clerk._tend()
+        assert (len(clerk.kinds), clerk.stats().backlog) == (0, 3)
+        await use("b", "e", "f")
+        clerk._tend()
+        assert (len(clerk.kinds), clerk.stats().backlog) == (
+            3,
+            6,
+        )  # what b, c and d say is still to be settled
+    await settled(clerk)
+    clerk._tend()
+    assert len(clerk.kinds) == 0
+    await use("g")
+    await settled(clerk)
+    with books.database.read("ledger") as connection:
+        found = connection.execute(text("SELECT finish FROM usage_event")).scalars()
+        assert sorted(found) == ["a", "b", "b", "c", "d", "e", "f", "g"]
+    books.check()
+
+
 async def test_kinds_are_forgotten_when_nothing_is_to_be_settled(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:

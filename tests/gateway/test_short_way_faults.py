@@ -9,6 +9,7 @@ import pytest
 
 from tests.gateway.client import chat, request
 from tests.gateway.conftest import Hub, running
+from tests.gateway.test_hostile import set_price
 from tests.gateway.upstream import ANSWER, Call, json_answer, plain
 from tokenhub.config import Settings
 
@@ -150,3 +151,14 @@ async def test_the_buffer_of_a_client_that_reads_nothing_is_bounded(hub: Hub) ->
         except (ConnectionError, TimeoutError):
             pass
         assert connection.closed, "it was served for six seconds; write_timeout_s is 1"
+
+
+async def test_a_price_without_a_rate_for_answers_is_told_each_time(hub: Hub) -> None:
+    """The short way leaves it to the long one to say so."""
+    await set_price(hub, input=1_000_000)
+    async with await hub.open() as client:
+        for _ in range(3):
+            client.send(request(body=chat()))
+            answer = await client.answer()
+            assert (answer.status, answer.code) == (400, "unpriced_dimension")
+    assert await hub.settled() == []

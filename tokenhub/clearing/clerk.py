@@ -42,7 +42,7 @@ HEADERS_MS = 100
 TEND_S = 0.5
 IDLE_MS = 3000
 KINDS_MAX = 20_000
-"""Kinds of plain uses known by number; then all are forgotten as soon as nothing is to be settled."""
+"""Kinds of plain uses known by number; then they are forgotten, as soon as what bears their numbers is settled."""
 BACKLOG_MAX = 50_000
 """Captured and unsettled requests beyond which new work is refused while the database fails."""
 _log = structlog.get_logger()
@@ -88,6 +88,7 @@ class Clerk:
         self._journal: Journal | None = None
         self.kinds = Kinds()
         """Of the plain uses that are captured here."""
+        self._epoch_began = 0  # after so many captures
         self._teller = Teller(
             database,
             self.owner_id,
@@ -454,8 +455,9 @@ class Clerk:
         if self._teller.failing_since is not None and self._teller.backlog > BACKLOG_MAX:
             self._blocked = True
         self._tend_journal()
-        if len(self.kinds) > KINDS_MAX and not self._teller.backlog:
+        if len(self.kinds) > KINDS_MAX and self._teller.settled >= self._epoch_began:
             self.kinds.forget()
+            self._epoch_began = self._teller.captures
 
     def _tend_journal(self) -> None:
         assert self._journal is not None

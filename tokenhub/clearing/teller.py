@@ -276,13 +276,11 @@ class Teller:
                 return
 
     def _settle_batch(self) -> None:
-        while self._captured and len(self._batch) < BATCH_EVENTS:
-            self._batch += self._captured.popleft()
-        self._taken = self.settled + len(self._batch)
-        while self.returns:
-            bucket_id, amount = self.returns.popleft()
-            self._batch_returns[bucket_id] = self._batch_returns.get(bucket_id, 0) + amount
         again, self._again = self._again, True
+        if (
+            not again
+        ):  # what was tried may be in the books, and is known there by its serial: nothing is added to it
+            self._gather()
         if again or len(self._kind_ids) > KINDS_MAX:
             self._kind_ids.clear()  # what a failed settlement learnt is not in the books
         states: list[BucketState] = []
@@ -310,6 +308,14 @@ class Teller:
         self._batch_returns = {}
         if states:
             self._post(self._on_states, states)
+
+    def _gather(self) -> None:
+        while self._captured and len(self._batch) < BATCH_EVENTS:
+            self._batch += self._captured.popleft()
+        self._taken = self.settled + len(self._batch)
+        while self.returns:
+            bucket_id, amount = self.returns.popleft()
+            self._batch_returns[bucket_id] = self._batch_returns.get(bucket_id, 0) + amount
 
     def _failed(self, error: Exception) -> None:
         if self.failing_since is None:

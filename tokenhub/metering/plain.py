@@ -37,6 +37,8 @@ class Kinds:
     def __init__(self) -> None:
         self._numbers: dict[Kind, int] = {}
         self._kinds: dict[int, Kind] = {}
+        self._old_numbers: dict[Kind, int] = {}  # of the epoch before
+        self._old_kinds: dict[int, Kind] = {}
         self._next = 0
         self.epoch = 0
         """Grows when numbers are forgotten: those of another epoch must be asked for again."""
@@ -44,10 +46,12 @@ class Kinds:
         """Those who keep uses for a while: their last chance to look up a kind."""
 
     def __len__(self) -> int:
-        return len(self._kinds)
+        """Those of this epoch."""
+        return len(self._numbers)
 
     def __getitem__(self, number: int) -> Kind:
-        return self._kinds[number]
+        kind = self._kinds.get(number)
+        return self._old_kinds[number] if kind is None else kind
 
     def number(self, example: UsageEvent) -> int:
         """The number of this event's kind, which never stands for another."""
@@ -55,21 +59,28 @@ class Kinds:
         kind: Kind = msgspec.structs.astuple(example)[len(LINE_FIELDS) :]
         number = self._numbers.get(kind)
         if number is None:
-            number, self._next = self._next, self._next + 1
+            number = self._old_numbers.get(kind)  # two numbers of one kind would be two groups of a batch
+            if number is None:
+                number, self._next = self._next, self._next + 1
             self._kinds[number] = kind
             self._numbers[kind] = number
         return number
 
     def forget(self) -> None:
-        """Forget all of them. Nothing that is not settled may bear their numbers."""
+        """Begin an epoch. Those of the last one can be looked up until the next; those of the one before that are gone:
+        nothing that is not settled may bear their numbers."""
         for call in self.before_forgetting:
             call()
+        self._old_numbers, self._old_kinds = (
+            self._numbers,
+            self._kinds,
+        )  # first: who looks up meanwhile looks there last
         self._numbers, self._kinds = {}, {}
         self.epoch += 1
 
     def event(self, use: PlainUse) -> UsageEvent:
         """The same use as an event."""
-        return event_of(use, self._kinds[use[0]])
+        return event_of(use, self[use[0]])
 
 
 def event_of(use: PlainUse, kind: Kind) -> UsageEvent:

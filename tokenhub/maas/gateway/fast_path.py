@@ -38,6 +38,7 @@ from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
 from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter
 from tokenhub.maas.gateway.validation import PLAIN_BYTES_MAX, parse_request, plain_chat
 from tokenhub.metering.plain import Kinds, PlainUse
+from tokenhub.pricing.errors import UnpricedDimension
 from tokenhub.pricing.price import ZERO_PRICE, Price
 from tokenhub.pricing.rating import rate_plain
 
@@ -212,7 +213,10 @@ class FastPath:
         if lane is None:
             return False
         price = lane.price(snapshot, at_ms)
-        need = plain_need(limit, choices, size, deployment, price, at_ms=at_ms)
+        try:
+            need = plain_need(limit, choices, size, deployment, price, at_ms=at_ms)
+        except UnpricedDimension:
+            return False
         request_id = server.request_ids.next(at_ms)
         hold = server.clerk.try_authorize(route.path, need, request_id, at_ms)
         if hold is None:
