@@ -277,9 +277,7 @@ class Teller:
 
     def _settle_batch(self) -> None:
         again, self._again = self._again, True
-        if (
-            not again
-        ):  # what was tried may be in the books, and is known there by its serial: nothing is added to it
+        if not again:
             self._gather()
         if again or len(self._kind_ids) > KINDS_MAX:
             self._kind_ids.clear()  # what a failed settlement learnt is not in the books
@@ -310,6 +308,7 @@ class Teller:
             self._post(self._on_states, states)
 
     def _gather(self) -> None:
+        """Make a batch. Nothing is added to one that was tried: it may be in the books, known there by its serial."""
         while self._captured and len(self._batch) < BATCH_EVENTS:
             self._batch += self._captured.popleft()
         self._taken = self.settled + len(self._batch)

@@ -71,10 +71,8 @@ class Kinds:
         nothing that is not settled may bear their numbers."""
         for call in self.before_forgetting:
             call()
-        self._old_numbers, self._old_kinds = (
-            self._numbers,
-            self._kinds,
-        )  # first: who looks up meanwhile looks there last
+        # In this order: who looks up meanwhile looks among the old ones last.
+        self._old_numbers, self._old_kinds = self._numbers, self._kinds
         self._numbers, self._kinds = {}, {}
         self.epoch += 1
 
