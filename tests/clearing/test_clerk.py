@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from tests.clearing.conftest import Books, an_event, hold, settled, tokens, until
 from tokenhub.budgets.store import remove_limit, set_limit
 from tokenhub.budgets.types import Window
+from tokenhub.clearing.teller import Ask
 from tokenhub.db.kept import Kept
 from tokenhub.kernel.clock import now_ms
 from tokenhub.kernel.errors import LimitReached, PaymentRequired, Unavailable
@@ -193,6 +194,32 @@ async def test_overage_of_an_outside_provider_is_visible(books: Books) -> None:
     await books.close()
     bucket = books.bucket(limit)
     assert (bucket["used"], bucket["overage"], bucket["held"]) == (100, 40, 0)
+    books.check()
+
+
+async def test_overage_while_others_wait_is_not_taken_for_a_fault(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It uses up the whole lease, and with it what the line had offered to give back."""
+    limit, clerk = books.limit(1000), await books.clerk()
+    path = clerk.path([limit])
+    first = await hold(clerk, path, 600)
+    clerk.void(await hold(clerk, path, 300))
+    ask = clerk._teller.ask
+
+    def overrun_then_ask(order: Ask) -> None:
+        if not first.closed and any(one.idle for one in order.orders):
+            clerk.capture(first, an_event(first.request_id, 5000))
+        ask(order)
+
+    monkeypatch.setattr(clerk._teller, "ask", overrun_then_ask)
+    with pytest.raises(PaymentRequired):
+        await hold(clerk, path, 500)
+    assert first.closed
+    await settled(clerk)
+    assert [cell.free for cell in path.cells] == [0]
+    bucket = books.bucket(limit)
+    assert (bucket["used"], bucket["overage"], bucket["held"]) == (900, 4100, 0)  # 900 were leased
     books.check()
 
 

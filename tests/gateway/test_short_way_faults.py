@@ -11,7 +11,10 @@ from tests.gateway.client import chat, request
 from tests.gateway.conftest import Hub, running
 from tests.gateway.test_hostile import set_price
 from tests.gateway.upstream import ANSWER, Call, json_answer, plain
+from tokenhub.clearing.cells import Hold, Path
 from tokenhub.config import Settings
+from tokenhub.ledger.types import Unit
+from tokenhub.maas.gateway import turn as turns
 
 LARGE = json_answer({**ANSWER, "padding": "x" * 8_000_000})
 
@@ -162,3 +165,32 @@ async def test_a_price_without_a_rate_for_answers_is_told_each_time(hub: Hub) ->
             answer = await client.answer()
             assert (answer.status, answer.code) == (400, "unpriced_dimension")
     assert await hub.settled() == []
+
+
+async def test_the_next_request_of_a_connection_begins_when_the_one_before_is_closed(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What that one held is free again: nothing makes the next one wait, and none of its faults harms others."""
+    await hub.limit(1, unit=Unit.CONCURRENCY)
+    await hub.ask(body=chat())
+    monkeypatch.setattr(turns, "APART_S", 0.0)
+    free, real = list[int](), hub.server.clerk.try_authorize
+
+    def noted(path: Path, *rest: Any) -> Hold | None:
+        free.extend(cell.free for cell in path.cells)
+        return real(path, *rest)
+
+    monkeypatch.setattr(hub.server.clerk, "try_authorize", noted)
+
+    async def slow(call: Call) -> None:
+        await asyncio.sleep(0.05)
+        await plain(call)
+
+    hub.upstream.script = slow
+    taken = hub.server.fast_path.taken
+    async with await hub.open() as client:
+        client.send(request(body=chat()))
+        await asyncio.sleep(0.02)
+        client.send(request(body=chat()))
+        assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+    assert (free, hub.server.fast_path.taken) == ([1, 1], taken + 1)

@@ -206,6 +206,8 @@ def grant(
         if stuck and row.id in noted:
             noted[row.id] -= order.victim  # what it holds is about to come back
         amount = _size(order, room=room, owners=owners, quiet=quiet)
+        if amount < 0:  # unless a use beyond its hold has taken it meanwhile
+            amount = -min(-amount, _leased(connection, owner_id, row.id))
         state = BucketState(row.id, row.cap, used, row.held + amount, overage, resets_at_ms)
         grants[row.id] = Grant(amount, near, state, quiet, stuck)
     moves = [
@@ -384,6 +386,11 @@ def _size(order: Order, *, room: int, owners: int, quiet: bool) -> int:
         return -order.idle
     share = room // (4 * max(1, owners))
     return min(max(room, 0), max(order.minimum - order.idle, min(LEASE_REQUESTS * order.single, share)))
+
+
+def _leased(connection: Connection, owner_id: str, bucket_id: str) -> int:
+    query = select(lease.c.amount).where(lease.c.owner_id == owner_id, lease.c.bucket_id == bucket_id)
+    return connection.execute(query).scalar() or 0
 
 
 def _is_quiet(connection: Connection, owner_id: str, order: Order, *, held: int, alone: bool) -> bool:

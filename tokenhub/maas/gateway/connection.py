@@ -281,7 +281,7 @@ class ClientConnection(asyncio.Protocol):
         if not self._write_paused:
             self.deadline = server.timers.now + server.settings.idle_timeout_s
         if self._backlog:
-            server.turn.soon(self._next)
+            server.loop.call_soon(self._next)
 
     def exchange_done(self, exchange: Exchange) -> None:
         """Its answer is complete: on to the next request."""

@@ -1,0 +1,108 @@
+"""A database that fails before and after its commits, under uses of both forms: each is in the books once."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from tests.clearing.conftest import Books, a_plain_use, an_event, hold, settled, until
+from tests.clearing.test_properties import crash
+from tokenhub.clearing import clerk as clerk_module
+from tokenhub.clearing import journal as journal_module
+from tokenhub.clearing import teller as teller_module
+from tokenhub.clearing.cells import Hold, Path
+from tokenhub.clearing.clerk import Clerk
+from tokenhub.clearing.recovery import recover_dead_owners
+from tokenhub.ledger import transfers
+from tokenhub.metering.plain import PlainUse
+
+
+class Trouble:
+    """Breaks a clerk's settlements, some before their commit and some after it."""
+
+    def __init__(self, clerk: Clerk, chance: random.Random, patch: pytest.MonkeyPatch) -> None:
+        self.share = 0.0
+        self._chance = chance
+        self._post, self._write = transfers.post, clerk._teller._books.write
+        patch.setattr(transfers, "post", self._posted)
+        patch.setattr(clerk._teller._books, "write", self._written)
+
+    def _posted(self, *args: Any, **options: Any) -> Any:
+        self._maybe()
+        return self._post(*args, **options)
+
+    @contextmanager
+    def _written(self) -> Iterator[Connection]:
+        with self._write() as connection:
+            yield connection
+        self._maybe()
+
+    def _maybe(self) -> None:
+        if self._chance.random() < self.share:
+            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+
+async def some_uses(clerk: Clerk, paths: list[Path], chance: random.Random) -> dict[str, int]:
+    """A few requests end together: request id -> tokens."""
+    used: dict[str, int] = {}
+    charges: list[tuple[Hold, PlainUse, int]] = []
+    for _ in range(chance.randrange(1, 12)):
+        one = await hold(clerk, chance.choice(paths), 60)
+        tokens = used[one.request_id] = 90 if chance.random() < 0.02 else chance.randrange(60)
+        finish = chance.choice("abcdef")
+        if chance.random() < 0.2:
+            clerk.capture(one, an_event(one.request_id, tokens, finish=finish))
+        else:
+            use = a_plain_use(clerk, one, tokens, finish=finish, org_id=chance.choice(["org_1", "org_2"]))
+            charges.append((one, use, tokens))
+    clerk.capture_plain(charges)
+    return used
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_each_use_is_in_the_books_once(
+    books: Books, monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    for module, name, value in (
+        (clerk_module, "KINDS_MAX", 3),
+        (clerk_module, "TEND_S", 0.02),
+        (journal_module, "ROTATE_BYTES", 1500),
+        (teller_module, "KINDS_MAX", 2),
+        (teller_module, "BATCH_S", 0.002),
+        (teller_module, "BUSY_BATCH_S", 0.005),
+        (teller_module, "RETRY_S", 0.005),
+        (teller_module, "BATCH_EVENTS", 7),
+    ):
+        monkeypatch.setattr(module, name, value)
+    chance, clerk = random.Random(dies), await books.clerk()
+    limits = [books.limit(10**9), books.limit(10**8)]
+    paths = [clerk.path(limits), clerk.path(limits[1:]), clerk.path([])]
+    for path in paths:
+        clerk.void(await hold(clerk, path, 100_000))  # enough of each lease for all that comes
+    trouble, used = Trouble(clerk, chance, monkeypatch), dict[str, int]()
+    for _ in range(60):
+        trouble.share = chance.choice([0, 0, 0.3, 0.6])
+        used |= await some_uses(clerk, paths, chance)
+        await asyncio.sleep(chance.choice([0, 0.001, 0.03]))
+    if dies:
+        books.clerks.clear()
+        crash(clerk)
+        trouble.share = 0
+        recover_dead_owners(books.database, books.settings)
+    else:
+        trouble.share = 0
+        await settled(clerk)
+        await until(lambda: len(list(books.settings.journal_dir.glob("*.jsonl"))) == 1)
+        assert clerk.kinds.epoch > 1
+        await books.close()
+    with books.database.read("ledger") as connection:
+        rows = connection.execute(text("SELECT request_id, output_tokens FROM usage_event")).all()
+    assert {row[0]: row[1] for row in rows} == used
+    assert [books.bucket(limit)["held"] for limit in limits] == [0, 0]
+    assert not list(books.settings.journal_dir.glob("*"))
+    books.check()
