@@ -1,8 +1,11 @@
 """Conversations: list, search, rename, delete, versions of a turn, pages of a long thread."""
 
+import asyncio
+import threading
+
 from tests.assistant.conftest import Hub
-from tokenhub.assistant import store
-from tokenhub.assistant.types import MessageId
+from tokenhub.assistant import run_store, store
+from tokenhub.assistant.types import MessageId, RunEvent, RunId
 
 
 async def test_list_search_rename_delete(hub: Hub) -> None:
@@ -60,6 +63,29 @@ async def test_one_answer_at_a_time(hub: Hub) -> None:
     await hub.client.delete(f"/api/assistant/conversations/{conversation_id}")
     assert hub.script.open_streams <= 1
     assert (await hub.client.get(f"/api/assistant/runs/{run['id']}")).status_code == 404
+
+
+async def test_a_conversation_is_deleted_while_an_entry_is_added(hub: Hub) -> None:
+    """On PostgreSQL the entry comes between the deletion of the others and that of its run."""
+    conversation_id, run = await hub.ask("first question")
+    await hub.ended(run["id"])
+    run_id, added, deleted = RunId(run["id"]), threading.Event(), threading.Event()
+
+    def add(seq: int) -> None:
+        with hub.database.write("hub") as connection:
+            run_store.append_events(connection, run_id, [RunEvent(seq=seq, kind="ledger", data="{}")])
+            added.set()
+            deleted.wait(0.3)
+
+    adding = asyncio.create_task(asyncio.to_thread(add, 1000))
+    await asyncio.to_thread(added.wait)
+    response = await hub.client.delete(f"/api/assistant/conversations/{conversation_id}")
+    deleted.set()
+    await adding
+    assert response.status_code == 204
+    await asyncio.to_thread(add, 1001)  # to a log that is gone: nothing
+    with hub.database.read("hub") as connection:
+        assert run_store.events_after(connection, run_id, after=0, limit=10) == []
 
 
 async def test_a_long_thread_comes_in_pages(hub: Hub) -> None:

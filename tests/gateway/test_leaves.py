@@ -13,8 +13,8 @@ from tokenhub.maas.gateway import leaves, native
 from tokenhub.maas.gateway.answer import read_plain_answer
 from tokenhub.maas.gateway.fast_path import known_head
 from tokenhub.maas.gateway.raw_relay import plain_events
-from tokenhub.maas.gateway.upstream import is_whole
 from tokenhub.maas.gateway.validation import parse_request, plain_chat, read_plain_chat
+from tokenhub.maas.gateway.whole_answer import is_whole
 
 compiled = pytest.mark.skipif(not leaves.compiled, reason="the core is not compiled here")
 TEXT = st.text(max_size=12) | st.sampled_from(

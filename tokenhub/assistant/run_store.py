@@ -87,8 +87,9 @@ def set_request_id(connection: Connection, run_id: RunId, request_id: str) -> No
 
 
 def append_events(connection: Connection, run_id: RunId, events: Sequence[RunEvent]) -> None:
-    """Add entries to the log; their numbers are the caller's and unique."""
-    if events:
+    """Add entries to the log of a run that was not deleted; their numbers are the caller's and unique."""
+    there = select(run.c.id).where(run.c.id == run_id).with_for_update(read=True, key_share=True)
+    if events and connection.execute(there).first() is not None:
         connection.execute(
             insert(run_event),
             [{"run_id": run_id, "seq": item.seq, "kind": item.kind, "data": item.data} for item in events],

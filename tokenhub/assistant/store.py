@@ -103,6 +103,7 @@ def update_conversation(
 def delete_conversation(connection: Connection, conversation_id: str) -> None:
     """Delete its texts, runs and events for good; what it used stays in the ledger."""
     runs = select(run.c.id).where(run.c.conversation_id == conversation_id)
+    connection.execute(runs.with_for_update())  # who adds an entry to one at this moment is waited for
     connection.execute(delete(run_event).where(run_event.c.run_id.in_(runs)))
     connection.execute(delete(run).where(run.c.conversation_id == conversation_id))
     connection.execute(delete(message).where(message.c.conversation_id == conversation_id))

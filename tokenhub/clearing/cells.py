@@ -5,6 +5,7 @@ database. Only the event loop's thread touches these objects.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tokenhub.budgets.types import Limit
 from tokenhub.ledger.buckets import BucketState
@@ -69,6 +70,23 @@ class Hold:
         """The limit that refused the last growth."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClerkStats:
+    """For metrics: what this process holds in memory."""
+
+    owner_id: str
+    backlog: int
+    """Events captured and not settled."""
+    settled: int
+    waiting: int
+    """Requests on the slow path."""
+    cells: int
+    leased_idle: int
+    """Cells with idle leases."""
+    blocked: bool
+    """New work is refused (journal or database)."""
+
+
 def take(cells: tuple[Cell, ...], need: Need) -> bool:
     """Take `need` from every cell, or from none."""
     for cell in cells:
@@ -77,3 +95,23 @@ def take(cells: tuple[Cell, ...], need: Need) -> bool:
     for cell in cells:
         cell.free -= need[cell.unit]
     return True
+
+
+def give_back(cells: tuple[Cell, ...], last: Cell, need: Amounts) -> None:
+    """What was taken of these cells up to the last one that was asked."""
+    for cell in cells:
+        cell.free += need[cell.unit]
+        if cell is last:
+            return
+
+
+def free(cells: tuple[Cell, ...], amounts: Amounts) -> None:
+    """Give these amounts to every cell."""
+    for cell in cells:
+        cell.free += amounts[cell.unit]
+
+
+def add_freed(freed: dict[Cell, int], hold: Hold, used: tuple[int, int, int, int]) -> None:
+    """What each cell gets back (or loses, below 0) when this hold is captured."""
+    for cell in hold.cells:
+        freed[cell] = freed.get(cell, 0) + hold.granted[cell.unit] - used[cell.unit]

@@ -16,12 +16,11 @@ import contextlib
 import os
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from tokenhub.budgets.types import Limit
-from tokenhub.clearing.cells import Cell, Hold, Path, take
+from tokenhub.clearing.cells import Cell, ClerkStats, Hold, Path, add_freed, free, give_back, take
 from tokenhub.clearing.journal import Journal, draft_of
 from tokenhub.clearing.quota import quota_headers
 from tokenhub.clearing.recovery import journal_place, recover_dead_owners
@@ -46,23 +45,6 @@ KINDS_MAX = 20_000
 BACKLOG_MAX = 50_000
 """Captured and unsettled requests beyond which new work is refused while the database fails."""
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class ClerkStats:
-    """For metrics: what this process holds in memory."""
-
-    owner_id: str
-    backlog: int
-    """Events captured and not settled."""
-    settled: int
-    waiting: int
-    """Requests on the slow path."""
-    cells: int
-    leased_idle: int
-    """Cells with idle leases."""
-    blocked: bool
-    """New work is refused (journal or database)."""
 
 
 class Clerk:
@@ -174,7 +156,7 @@ class Clerk:
         for cell in path.cells:
             free = cell.free = cell.free - need[cell.unit]
             if free < 0:
-                _give_back(path.cells, cell, need)
+                give_back(path.cells, cell, need)
                 return None
             cell.touched_ms = now_ms
             if free < cell.low:
@@ -251,7 +233,7 @@ class Clerk:
             if freed or tokens > granted[0] or event.amount_nano > granted[2]:
                 if not freed:
                     for before, past, used in charges[:number]:
-                        _add_freed(freed, before, (used, 1, past.amount_nano, 0))
+                        add_freed(freed, before, (used, 1, past.amount_nano, 0))
                 self._note_overage(hold, event, (tokens, 1, event.amount_nano, 0), freed)
         journal = self._journal
         assert journal is not None
@@ -348,7 +330,7 @@ class Clerk:
         tokens = requests = money = running = 0
         for hold, use, used in charges:
             if hold.cells is not cells:
-                _free(cells, (tokens, requests, money, running))
+                free(cells, (tokens, requests, money, running))
                 cells, tokens, requests, money, running = hold.cells, 0, 0, 0, 0
             granted = hold.granted
             tokens += granted[0] - used
@@ -359,7 +341,7 @@ class Clerk:
             path = hold.path
             if use[2] >= path.until_ms or cells is not path.cells:
                 self._stale.update(cells)
-        _free(cells, (tokens, requests, money, running))
+        free(cells, (tokens, requests, money, running))
         self._teller.capture([use for _, use, _ in charges])
         if self._waiting.waiters:
             self._waiting.released()
@@ -402,7 +384,7 @@ class Clerk:
             excess = used[cell.unit] - hold.granted[cell.unit]
             free = cell.free + freed.get(cell, 0)
             over[cell.unit] = max(over[cell.unit], min(excess, excess - max(0, free)))
-        _add_freed(freed, hold, used)
+        add_freed(freed, hold, used)
         event.overage_tokens = over[Unit.TOKENS]
         event.overage_nano = over[Unit.MONEY]
 
@@ -485,22 +467,3 @@ class Clerk:
             cell = self._cells.get(bucket_id)
             if cell is not None:
                 self._return_idle(cell)
-
-
-def _give_back(cells: tuple[Cell, ...], last: Cell, need: Amounts) -> None:
-    """What was taken of these cells up to the last one that was asked."""
-    for cell in cells:
-        cell.free += need[cell.unit]
-        if cell is last:
-            return
-
-
-def _free(cells: tuple[Cell, ...], amounts: Amounts) -> None:
-    for cell in cells:
-        cell.free += amounts[cell.unit]
-
-
-def _add_freed(freed: dict[Cell, int], hold: Hold, used: tuple[int, int, int, int]) -> None:
-    """What each cell gets back (or loses, below 0) when this hold is captured."""
-    for cell in hold.cells:
-        freed[cell] = freed.get(cell, 0) + hold.granted[cell.unit] - used[cell.unit]

@@ -200,8 +200,8 @@ class Teller:
         if not self._has_work() and not self._asks:
             self._wake.wait(self._poll_s if self.polls_recalls else IDLE_WAIT_S)
         self.sleeping = False
+        self._wake.clear()  # before the look: an ask that comes after it wakes
         if self._has_work() and not self._asks:
-            self._wake.clear()
             self._wake.wait(self._batch_s)
 
     def _answer_asks(self) -> None:

@@ -34,6 +34,6 @@ answer: Callable[[bytes], PlainAnswer | None] = getattr(_module, "answer", _noth
 known: Callable[[bytes], tuple[bytes, int, int] | None] = getattr(_module, "known", _nothing)
 """Twin: `fast_path.known_head`."""
 whole: Callable[[bytes], int] = getattr(_module, "whole", _nowhere)
-"""Where the body of a whole plain answer begins; -1 where it says nothing. Twin: `upstream.is_whole`."""
+"""Where the body of a whole plain answer begins; -1 where it says nothing. Twin: `whole_answer.is_whole`."""
 events: Callable[[bytes], int] = getattr(_module, "events", _nowhere)
 """-1 where it says nothing; 0 is an answer. Twin: `raw_relay.plain_events`."""

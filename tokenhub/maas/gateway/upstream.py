@@ -14,6 +14,7 @@ from tokenhub.kernel.errors import HubError, UpstreamError, UpstreamTimeout
 from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.chunks import LAST, aligned
 from tokenhub.maas.gateway.errors import ClientGone
+from tokenhub.maas.gateway.whole_answer import is_whole
 
 if TYPE_CHECKING:
     from tokenhub.maas.gateway.pool import Origin
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX = 64 * 1024
 WRITE_HIGH_WATER = 256 * 1024
 _FIELD = re.compile(rb"\r\n([^:\r\n\x00]+):[ \t]*([^\r\n\x00]*)")
-_UNPLAIN = re.compile(rb"\r\n(?:transfer-encoding|content-encoding|connection: ?close|connection:.*close)")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\Z")
 _CHUNK_LINE_MAX = 1024
@@ -462,19 +462,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _arm(self, seconds: float) -> None:
         self.deadline = self.timers.now + seconds
-
-
-def is_whole(raw: bytes, size: int) -> bool:
-    """A plain 200 with JSON of `size` bytes on a connection that stays: nothing in this head needs a closer look."""
-    if not raw.startswith(b"HTTP/1.1 200 "):
-        return False
-    low = raw.lower()
-    return (
-        b"\r\ncontent-length: %d\r\n" % size in low + b"\r\n"
-        and b"\r\ncontent-type: application/json" in low
-        and low.count(b"\r\ncontent-length") == 1
-        and not _UNPLAIN.search(low)
-    )
 
 
 class _Malformed(Exception):
