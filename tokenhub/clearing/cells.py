@@ -105,7 +105,7 @@ def give_back(cells: tuple[Cell, ...], last: Cell, need: Amounts) -> None:
             return
 
 
-def free(cells: tuple[Cell, ...], amounts: Amounts) -> None:
+def release(cells: tuple[Cell, ...], amounts: Amounts) -> None:
     """Give these amounts to every cell."""
     for cell in cells:
         cell.free += amounts[cell.unit]

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import structlog
 
 from tokenhub.budgets.types import Limit
-from tokenhub.clearing.cells import Cell, ClerkStats, Hold, Path, add_freed, free, give_back, take
+from tokenhub.clearing.cells import Cell, ClerkStats, Hold, Path, add_freed, give_back, release, take
 from tokenhub.clearing.journal import Journal, draft_of
 from tokenhub.clearing.quota import quota_headers
 from tokenhub.clearing.recovery import journal_place, recover_dead_owners
@@ -285,8 +285,7 @@ class Clerk:
             self._journal.void(hold.request_id)
             self._drafted.pop(hold.request_id, None)
         hold.closed = True
-        for cell in hold.cells:
-            cell.free += hold.granted[cell.unit]
+        release(hold.cells, hold.granted)
         self._after_release(hold)
 
     def quota_headers(self, path: Path, now_ms: int) -> list[tuple[bytes, bytes]]:
@@ -330,7 +329,7 @@ class Clerk:
         tokens = requests = money = running = 0
         for hold, use, used in charges:
             if hold.cells is not cells:
-                free(cells, (tokens, requests, money, running))
+                release(cells, (tokens, requests, money, running))
                 cells, tokens, requests, money, running = hold.cells, 0, 0, 0, 0
             granted = hold.granted
             tokens += granted[0] - used
@@ -341,7 +340,7 @@ class Clerk:
             path = hold.path
             if use[2] >= path.until_ms or cells is not path.cells:
                 self._stale.update(cells)
-        free(cells, (tokens, requests, money, running))
+        release(cells, (tokens, requests, money, running))
         self._teller.capture([use for _, use, _ in charges])
         if self._waiting.waiters:
             self._waiting.released()

@@ -11,7 +11,7 @@ and did not use lets the others go on.
 import asyncio
 from dataclasses import dataclass, field
 
-from tokenhub.clearing.cells import Cell, Hold, Path
+from tokenhub.clearing.cells import Cell, Hold, Path, release
 from tokenhub.clearing.line import Standstill, Waiter, orders_of, place, standstills
 from tokenhub.clearing.refusals import refusal
 from tokenhub.clearing.teller import Ask, Opening, Teller
@@ -141,8 +141,7 @@ class WaitingList:
             hold = done.result()
             if hold is not None and not hold.closed:
                 hold.closed = True
-                for cell in hold.cells:
-                    cell.free += hold.granted[cell.unit]
+                release(hold.cells, hold.granted)
                 self.released()
 
     def _schedule(self) -> None:
