@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tokenhub import native
 from tokenhub.kernel.errors import HubError
-from tokenhub.maas.gateway import leaves, native
+from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.answer import read_plain_answer
 from tokenhub.maas.gateway.fast_path import known_head
 from tokenhub.maas.gateway.raw_relay import plain_events

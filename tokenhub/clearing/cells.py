@@ -10,14 +10,20 @@ from dataclasses import dataclass
 from tokenhub.budgets.types import Limit
 from tokenhub.ledger.buckets import BucketState
 from tokenhub.ledger.types import Amounts, BucketSpec, Need
+from tokenhub.metering.plain import PlainUse
 
 NEVER_MS = 2**62
+LEASE_MS = 500
+AHEAD_MAX = 64
 
 
 class Cell:
     """This process's part of one hard bucket."""
 
-    __slots__ = ("asked", "bucket_id", "free", "limit", "low", "near", "state", "touched_ms", "unit")
+    __slots__ = (
+        *("ahead", "asked", "bucket_id", "free", "limit", "low", "near"),
+        *("refilled_ms", "state", "touched_ms", "unit"),
+    )
 
     def __init__(self, spec: BucketSpec, limit: Limit) -> None:
         self.bucket_id = spec.bucket_id
@@ -32,7 +38,18 @@ class Cell:
         self.asked = False
         """A top-up is on its way."""
         self.touched_ms = 0
+        self.refilled_ms = 0
+        self.ahead = 1
+        """How large a lease is asked for: twice the last one while one lasts for less than LEASE_MS."""
         self.state = BucketState(spec.bucket_id, spec.cap, 0, 0, 0, spec.window_end_ms)
+
+    def look_ahead(self) -> None:
+        """More is about to be leased: as much as lasts for about LEASE_MS."""
+        lasted_ms, self.refilled_ms = self.touched_ms - self.refilled_ms, self.touched_ms
+        if lasted_ms < LEASE_MS:
+            self.ahead = min(2 * self.ahead, AHEAD_MAX)
+        elif lasted_ms > 4 * LEASE_MS:
+            self.ahead = max(self.ahead // 2, 1)
 
 
 class Path:
@@ -69,6 +86,10 @@ class Hold:
         self.refused_by: Limit | None = None
         """The limit that refused the last growth."""
 
+    def outlives(self, at_ms: int) -> bool:
+        """Its path is over by this instant, or has other cells by now."""
+        return at_ms >= self.path.until_ms or self.cells is not self.path.cells
+
 
 @dataclass(frozen=True, slots=True)
 class ClerkStats:
@@ -97,12 +118,38 @@ def take(cells: tuple[Cell, ...], need: Need) -> bool:
     return True
 
 
-def give_back(cells: tuple[Cell, ...], last: Cell, need: Amounts) -> None:
-    """What was taken of these cells up to the last one that was asked."""
+def take_now(cells: tuple[Cell, ...], need: Amounts, now_ms: int) -> int:
+    """Take `need` from every cell: 1, or 2 if a cell is low now. 0: one has too little, and nothing was taken."""
     for cell in cells:
-        cell.free += need[cell.unit]
-        if cell is last:
-            return
+        if cell.free < need[cell.unit]:
+            return 0
+    low = 1
+    for cell in cells:
+        cell.free -= need[cell.unit]
+        cell.touched_ms = now_ms
+        if cell.free < cell.low:
+            low = 2
+    return low
+
+
+def close(charges: Sequence[tuple[Hold, PlainUse, int]]) -> bool:
+    """Close these holds and give back what their uses leave. True: a path is over, or has other cells by now."""
+    cells: tuple[Cell, ...] = ()
+    tokens = requests = money = running = 0
+    over = False
+    for hold, use, used in charges:
+        if hold.cells is not cells:
+            release(cells, (tokens, requests, money, running))
+            cells, tokens, requests, money, running = hold.cells, 0, 0, 0, 0
+        granted = hold.granted
+        tokens += granted[0] - used
+        requests += granted[1] - 1
+        money += granted[2] - use[6]
+        running += granted[3]
+        hold.closed = True
+        over = over or hold.outlives(use[2])
+    release(cells, (tokens, requests, money, running))
+    return over
 
 
 def release(cells: tuple[Cell, ...], amounts: Amounts) -> None:

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 import structlog
 
 from tokenhub.budgets.types import Limit
-from tokenhub.clearing.cells import Cell, ClerkStats, Hold, Path, add_freed, give_back, release, take
+from tokenhub.clearing import tally
+from tokenhub.clearing.cells import Cell, ClerkStats, Hold, Path, add_freed, close, release, take, take_now
 from tokenhub.clearing.journal import Journal, draft_of
 from tokenhub.clearing.quota import quota_headers
 from tokenhub.clearing.recovery import journal_place, recover_dead_owners
@@ -152,16 +153,12 @@ class Clerk:
         """All of `need` on every limit of the path, from memory; None = ask `authorize`."""
         if now_ms >= path.until_ms or self._blocked:
             return None
-        low = False
-        for cell in path.cells:
-            free = cell.free = cell.free - need[cell.unit]
-            if free < 0:
-                give_back(path.cells, cell, need)
-                return None
-            cell.touched_ms = now_ms
-            if free < cell.low:
-                low = True
-        if low:
+        taken = tally.take(path.cells, need, now_ms)
+        if taken < 0:
+            taken = take_now(path.cells, need, now_ms)
+        if not taken:
+            return None
+        if taken > 1:
             for cell in path.cells:
                 if cell.free < cell.low:
                     self._waiting.refill(cell, need[cell.unit])
@@ -260,15 +257,20 @@ class Clerk:
 
         Raises: as `capture_plain`.
         """
-        for hold, use, tokens in charges:
-            granted = hold.granted
-            if tokens > granted[0] or use[6] > granted[2]:
-                self.capture_all([(one, self.kinds.event(its), used) for one, its, used in charges])
-                return ()
         journal = self._journal
         assert journal is not None
+        lines = tally.lines(charges, journal.told)
+        if lines is None:
+            for hold, use, tokens in charges:
+                granted = hold.granted
+                if tokens > granted[0] or use[6] > granted[2]:
+                    self.capture_all([(one, self.kinds.event(its), used) for one, its, used in charges])
+                    return ()
         try:
-            journal.capture_plain([use for _, use, _ in charges], self.kinds)
+            if lines is None:
+                journal.capture_plain([use for _, use, _ in charges], self.kinds)
+            else:
+                journal.append(lines)
         except Unavailable:
             self._blocked = True
             for hold, _, _ in charges:
@@ -325,22 +327,13 @@ class Clerk:
         """Charge what was journaled and free the rest of the holds; those of one path that come together in one go."""
         if not charges:
             return
-        cells: tuple[Cell, ...] = ()
-        tokens = requests = money = running = 0
-        for hold, use, used in charges:
-            if hold.cells is not cells:
-                release(cells, (tokens, requests, money, running))
-                cells, tokens, requests, money, running = hold.cells, 0, 0, 0, 0
-            granted = hold.granted
-            tokens += granted[0] - used
-            requests += granted[1] - 1
-            money += granted[2] - use[6]
-            running += granted[3]
-            hold.closed = True
-            path = hold.path
-            if use[2] >= path.until_ms or cells is not path.cells:
-                self._stale.update(cells)
-        release(cells, (tokens, requests, money, running))
+        over = tally.close(charges)
+        if over < 0:
+            over = close(charges)
+        if over:
+            for hold, use, _ in charges:
+                if hold.outlives(use[2]):
+                    self._stale.update(hold.cells)
         self._teller.capture([use for _, use, _ in charges])
         if self._waiting.waiters:
             self._waiting.released()

@@ -67,7 +67,8 @@ class Journal:
         self._number = 0
         self._fd = -1
         self._size = 0
-        self._told: set[int] = set()  # kinds that stand in this file
+        self.told: set[int] = set()
+        """Kinds that stand in this file."""
         self._torn = False
         self._probed_at = 0.0
         self.broken = False
@@ -95,13 +96,13 @@ class Journal:
 
     def capture_plain(self, uses: Sequence[PlainUse], kinds: Kinds) -> None:
         """`capture` of plain uses, after the kinds that this file does not know yet. Raises: as `capture`."""
-        lines = _encode_lines(uses)
-        new = {use[0] for use in uses} - self._told
+        lines = encoded(uses)
+        new = {use[0] for use in uses} - self.told
         if new:
             told = [b'["k",%b]\n' % _encode((number, kinds[number])) for number in sorted(new)]
             lines = b"".join((*told, lines))
         self.append(lines)
-        self._told |= new
+        self.told |= new
 
     def checkpoint(self, draft: UsageEvent) -> bytes:
         """Write a draft; returns the line. Raises: Unavailable as `capture`."""
@@ -169,7 +170,12 @@ class Journal:
         self._number += 1
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = 0
-        self._told = set()
+        self.told = set()
+
+
+def encoded(uses: Sequence[PlainUse]) -> bytes:
+    """Their lines."""
+    return _encode_lines(uses)
 
 
 def _written(event: UsageEvent) -> bytes:

@@ -91,6 +91,7 @@ class WaitingList:
         """Lease more ahead of need; nobody waits for it."""
         if not cell.asked and single > 0:
             cell.asked = True
+            cell.look_ahead()
             self._refills[cell] = single
             self._schedule()
 
@@ -271,7 +272,17 @@ class WaitingList:
             orders.append(order)
         for cell, single in self._refills.items():
             pending.cells[cell.bucket_id] = cell
-            orders.append(Order(cell.bucket_id, wanted=single, minimum=0, enough=1, least=1, single=single))
+            orders.append(
+                Order(
+                    cell.bucket_id,
+                    wanted=single,
+                    minimum=0,
+                    enough=1,
+                    least=1,
+                    single=single,
+                    ahead=cell.ahead,
+                )
+            )
         self._refills.clear()
         return orders
 

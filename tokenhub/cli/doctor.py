@@ -19,6 +19,7 @@ from typing import Literal
 
 import click
 
+from tokenhub import native
 from tokenhub.adapters.sandbox.bubblewrap import Bubblewrap
 from tokenhub.cli import exits
 from tokenhub.cli.call import configure_logging, load_settings
@@ -27,7 +28,7 @@ from tokenhub.db.engine import Database
 from tokenhub.db.migrate import pending
 from tokenhub.http.address import running_hub
 from tokenhub.kernel.errors import HubError
-from tokenhub.maas.gateway import leaves, native
+from tokenhub.maas.gateway import leaves
 
 DISK_FREE_MIN_BYTES = 1 * 2**30
 MEMORY_MIN_BYTES = 1 * 2**30

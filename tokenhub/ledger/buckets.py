@@ -93,6 +93,8 @@ class Order:
     """Held by answers of the asking process that wait for more of this bucket."""
     victim: int = 0
     """Of that, held by the answer that ends if nothing else helps."""
+    ahead: int = 1
+    """How many times LEASE_REQUESTS requests may be leased far from the cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +189,8 @@ def grant(
 ) -> dict[str, Grant]:
     """Lease from each bucket as much as its cap allows: bucket id -> grant.
 
-    Far from the cap the lease is `room / (4 * owners)`, at most LEASE_REQUESTS requests; near it exactly what
-    the waiting requests need. Nothing is given if the first in line cannot be served: then `idle` goes back.
+    Far from the cap the lease is `room / (4 * owners)`, at most `ahead` times LEASE_REQUESTS requests; near it exactly
+    what the waiting requests need. Nothing is given if the first in line cannot be served: then `idle` goes back.
     waiting: bucket id -> what answers of this owner that wait for more of it hold, told to the other owners.
     """
     wanted = {order.bucket_id: order for order in orders}
@@ -385,7 +387,8 @@ def _size(order: Order, *, room: int, owners: int, quiet: bool) -> int:
     if room + order.idle < (order.least if quiet else order.enough):
         return -order.idle
     share = room // (4 * max(1, owners))
-    return min(max(room, 0), max(order.minimum - order.idle, min(LEASE_REQUESTS * order.single, share)))
+    most = LEASE_REQUESTS * order.ahead * order.single
+    return min(max(room, 0), max(order.minimum - order.idle, min(most, share)))
 
 
 def _leased(connection: Connection, owner_id: str, bucket_id: str) -> int:

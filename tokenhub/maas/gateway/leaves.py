@@ -5,7 +5,7 @@ Each answers for the usual case alone, with what its twin in Python would say (t
 
 from collections.abc import Callable
 
-from tokenhub.maas.gateway import native
+from tokenhub import native
 
 PlainChat = tuple[str, int, int, bytes, bytes]
 """Model, output limit (0: none), choices, and the body as an upstream gets it before and after the model's name."""

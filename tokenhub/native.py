@@ -17,7 +17,10 @@ from types import ModuleType
 from tokenhub.config import wants_compiled
 
 HERE = Path(__file__).parent
-SOURCES = {"leaves": ("leaves.c", "cursor.h")}
+SOURCES = {
+    "leaves": ("maas/gateway/leaves.c", "maas/gateway/cursor.h"),
+    "tally": ("clearing/tally.c",),
+}
 """Of each compiled part: what is compiled, and what that includes."""
 BUILT = HERE / "_built"
 FLAGS = ("-O2", "-shared", "-fPIC", "-fno-strict-aliasing")
@@ -26,7 +29,7 @@ ADVICE = "Install a C compiler and Python's headers (Debian: apt-get install gcc
 
 
 def load(name: str) -> ModuleType | None:
-    """The compiled `name.c`; None where it was not compiled, cannot be loaded or is not wanted."""
+    """The compiled part of this name; None where it was not compiled, cannot be loaded or is not wanted."""
     if not wants_compiled():
         return None
     built = built_path(name)

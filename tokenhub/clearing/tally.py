@@ -1,0 +1,37 @@
+"""What the clerk counts for each plain request where `tally.c` was compiled; elsewhere these say nothing and their twins do it.
+
+Each does the usual case alone and whole, with the result of its twin in Python, or nothing (tests/clearing/test_tally.py).
+"""
+
+from collections.abc import Callable, Sequence
+
+from tokenhub import native
+from tokenhub.clearing.cells import Cell, Hold, Path
+from tokenhub.ledger.types import Amounts
+from tokenhub.metering.plain import PlainUse
+
+Charge = tuple[Hold, PlainUse, int]
+"""A hold, what it paid for, and the total tokens of that."""
+
+
+def _no_take(_cells: tuple[Cell, ...], _need: Amounts, _now_ms: int) -> int:
+    return -1
+
+
+def _no_lines(_charges: Sequence[Charge], _told: set[int]) -> bytes | None:
+    return None
+
+
+def _no_close(_charges: Sequence[Charge]) -> int:
+    return -1
+
+
+_module = native.load("tally")
+compiled: bool = _module is not None and _module.bind(Cell, Hold, Path)
+_parts = _module if compiled else None
+take: Callable[[tuple[Cell, ...], Amounts, int], int] = getattr(_parts, "take", _no_take)
+"""-1 where it did nothing. Twin: `cells.take_now`."""
+lines: Callable[[Sequence[Charge], set[int]], bytes | None] = getattr(_parts, "lines", _no_lines)
+"""The journal's lines of uses that are within their holds and of kinds that it was told. Twin: `journal.encoded`."""
+close: Callable[[Sequence[Charge]], int] = getattr(_parts, "close", _no_close)
+"""-1 where it did nothing. Twin: `cells.close`, which says True where this says 1."""
