@@ -32,7 +32,7 @@ from tokenhub.metering.types import Kind
 BATCH_S = 0.04
 """How long captured requests are gathered before they are settled."""
 BUSY_BATCH_S = 0.4
-BUSY_PER_S = 60
+BUSY_PER_S = 20
 """The same while at least this many come in a second: a batch costs about a millisecond whatever its size."""
 BATCH_EVENTS = 4000
 KINDS_MAX = 20_000
