@@ -18,6 +18,7 @@ from tokenhub.clearing import teller as teller_module
 from tokenhub.clearing.cells import Hold, Path
 from tokenhub.clearing.clerk import Clerk
 from tokenhub.clearing.recovery import recover_dead_owners
+from tokenhub.kernel.errors import Unavailable
 from tokenhub.ledger import transfers
 from tokenhub.metering.plain import PlainUse
 
@@ -105,4 +106,64 @@ async def test_each_use_is_in_the_books_once(
     assert {row[0]: row[1] for row in rows} == used
     assert [books.bucket(limit)["held"] for limit in limits] == [0, 0]
     assert not list(books.settings.journal_dir.glob("*"))
+    books.check()
+
+
+class Doubt:
+    """Makes some transactions of a clerk's thread fail, before their commit or after it."""
+
+    def __init__(self, clerk: Clerk, chance: random.Random, patch: pytest.MonkeyPatch) -> None:
+        self.share = 0.0
+        self.hidden = 0
+        self._chance, self._write = chance, clerk._teller._books.write
+        patch.setattr(clerk._teller._books, "write", self._written)
+
+    @contextmanager
+    def _written(self) -> Iterator[Connection]:
+        fails = self._chance.random() < self.share
+        hides = fails and self._chance.random() < 0.6
+        with self._write() as connection:
+            yield connection
+            if fails and not hides:
+                raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+        if hides:
+            self.hidden += 1
+            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_lease_whose_commit_was_not_acknowledged_is_used_or_returned(
+    books: Books, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    for module, name, value in (
+        (clerk_module, "TEND_S", 0.02),
+        (clerk_module, "IDLE_MS", 50),
+        (teller_module, "BATCH_S", 0.002),
+        (teller_module, "RETRY_S", 0.005),
+    ):
+        monkeypatch.setattr(module, name, value)
+    chance, clerk = random.Random(seed), await books.clerk()
+    limits = [books.limit(20_000), books.limit(4_000)]
+    path = clerk.path(limits)
+    clerk.void(await hold(clerk, path, 10))
+    doubt, used, refused = Doubt(clerk, chance, monkeypatch), 0, 0
+    for _ in range(80):
+        doubt.share = chance.choice([0, 0.5, 0.9])
+        try:
+            one = await hold(clerk, path, chance.choice([5, 300, 900]), 5)
+        except Unavailable:
+            refused += 1
+            continue
+        if chance.random() < 0.7:
+            clerk.void(one)
+        else:
+            clerk.capture_plain([(one, a_plain_use(clerk, one, 5), 5)])
+            used += 5
+        await asyncio.sleep(chance.choice([0, 0.002, 0.08]))
+    doubt.share = 0
+    clerk.void(await hold(clerk, path, 5))
+    await settled(clerk)
+    await until(lambda: [books.bucket(limit)["held"] for limit in limits] == [0, 0])
+    assert refused and doubt.hidden
+    assert [(books.bucket(limit)["used"], books.bucket(limit)["overage"]) for limit in limits] == [(used, 0)] * 2
     books.check()

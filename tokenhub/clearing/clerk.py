@@ -79,6 +79,7 @@ class Clerk:
             loop=loop,
             on_states=self._on_states,
             on_recall=self._on_recall,
+            on_found=self._on_found,
         )
         self._waiting = WaitingList(self._cells, self._teller, loop=loop, hold_wait_s=settings.hold_wait_s)
         self._tend_handle: asyncio.TimerHandle | None = None
@@ -459,3 +460,12 @@ class Clerk:
             cell = self._cells.get(bucket_id)
             if cell is not None:
                 self._return_idle(cell)
+
+    def _on_found(self, amounts: dict[str, int]) -> None:
+        """Leases that the database gave (below 0: took) although it failed to say so."""
+        for bucket_id, amount in amounts.items():
+            cell = self._cells.get(bucket_id)
+            if cell is not None:
+                cell.free += amount
+            elif amount > 0:
+                self._teller.give_back(bucket_id, amount)

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from tokenhub.budgets.store import anchor_windows, current_caps
@@ -80,6 +81,7 @@ class Teller:
         loop: asyncio.AbstractEventLoop,
         on_states: Callable[[list[BucketState]], None],
         on_recall: Callable[[list[str]], None],
+        on_found: Callable[[dict[str, int]], None],
     ) -> None:
         self._books = database.keep("ledger")
         self._owner_id = owner_id
@@ -87,6 +89,9 @@ class Teller:
         self._loop = loop
         self._on_states = on_states
         self._on_recall = on_recall
+        self._on_found = on_found
+        self._unsure: tuple[dict[str, int], dict[str, int]] | None = None
+        """A grant whose commit was not acknowledged: its amounts, and the leases if it is in the books."""
         self.captures = 0
         """Uses captured since the start."""
         self._captured: deque[Sequence[Use]] = deque()  # as they came together
@@ -239,6 +244,7 @@ class Teller:
     def _grant(self, ask: Ask) -> None:
         at_ms = now_ms()
         with self._books.write() as connection:
+            self._look_for_unsure(connection)
             if time.monotonic() - self._counted_at > 1:
                 self._owners = max(1, owners.count_open(connection))
                 self._counted_at = time.monotonic()
@@ -255,7 +261,20 @@ class Teller:
             ]
             if short and self._owners > 1:
                 buckets.request_recall(connection, self._owner_id, short, now_ms=at_ms)
+            amounts = {bucket_id: given.amount for bucket_id, given in grants.items() if given.amount}
+            if amounts:
+                self._unsure = amounts, buckets.leased(connection, self._owner_id)
+        self._unsure = None
         ask.grants = grants
+
+    def _look_for_unsure(self, connection: Connection) -> None:
+        """Whoever asked was told that it failed; if it is in the books after all, the leases are this process's."""
+        if self._unsure is None:
+            return
+        amounts, leases = self._unsure
+        if buckets.leased(connection, self._owner_id) == leases:
+            self._post(self._on_found, amounts)
+        self._unsure = None
 
     def _settle_due(self) -> None:
         if time.monotonic() < self._retry_at:
@@ -283,6 +302,7 @@ class Teller:
             self._kind_ids.clear()  # what a failed settlement learnt is not in the books
         states: list[BucketState] = []
         with self._books.write() as connection:
+            self._look_for_unsure(connection)
             if owners.stamp_batch(connection, self._owner_id, self._serial):
                 states = settle(
                     connection,

@@ -21,6 +21,7 @@ import click
 
 from tokenhub import native
 from tokenhub.adapters.sandbox.bubblewrap import Bubblewrap
+from tokenhub.clearing import tally
 from tokenhub.cli import exits
 from tokenhub.cli.call import configure_logging, load_settings
 from tokenhub.config import Settings
@@ -214,7 +215,7 @@ def _engine(_settings: Settings) -> Finding:
 def _compiled(settings: Settings) -> Finding:
     if settings.compiled == "no":
         return Finding("gateway core", "note", "Python, because TOKENHUB_COMPILED says no")
-    if leaves.compiled:
+    if leaves.compiled and tally.compiled:
         return Finding("gateway core", "ok", "compiled")
     return Finding(
         "gateway core", "note", "Python: right, but a request costs about a third more", native.ADVICE

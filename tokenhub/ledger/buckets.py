@@ -60,6 +60,7 @@ _RECALL = text(
 )
 
 
+_LEASED = sql("SELECT bucket_id, amount FROM lease WHERE owner_id = ?")
 _RECALLED = sql("SELECT bucket_id FROM recall WHERE at_ms >= ? AND owner_id <> ?")
 _LOCK = (
     select(bucket)
@@ -301,14 +302,16 @@ def give_back(connection: Connection, bucket_ids: Mapping[str, int], *, at_ms: i
 
 def release_owner(connection: Connection, owner_id: str) -> int:
     """Give back everything a dead owner still holds; returns how many leases there were."""
-    leased = {
-        row.bucket_id: row.amount
-        for row in connection.execute(select(lease).where(lease.c.owner_id == owner_id))
-    }
-    moves = [(0, leased[row.id], 0, row.id) for row in lock(connection, leased)]
+    held = leased(connection, owner_id)
+    moves = [(0, held[row.id], 0, row.id) for row in lock(connection, held)]
     Cursor(connection).many(_CHARGE, moves)
     connection.execute(delete(lease).where(lease.c.owner_id == owner_id))
-    return len(leased)
+    return len(held)
+
+
+def leased(connection: Connection, owner_id: str) -> dict[str, int]:
+    """What an owner leases of each bucket; nobody else changes that while it lives."""
+    return dict(Cursor(connection).all(_LEASED, (owner_id,)))
 
 
 def set_cap(connection: Connection, limit_id: str, *, cap: int, hard: bool, now_ms: int) -> None:
