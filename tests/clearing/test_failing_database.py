@@ -165,5 +165,7 @@ async def test_a_lease_whose_commit_was_not_acknowledged_is_used_or_returned(
     await settled(clerk)
     await until(lambda: [books.bucket(limit)["held"] for limit in limits] == [0, 0])
     assert refused and doubt.hidden
-    assert [(books.bucket(limit)["used"], books.bucket(limit)["overage"]) for limit in limits] == [(used, 0)] * 2
+    assert [(books.bucket(limit)["used"], books.bucket(limit)["overage"]) for limit in limits] == [
+        (used, 0)
+    ] * 2
     books.check()

@@ -12,8 +12,8 @@ from tokenhub import native
 from tokenhub.kernel.errors import HubError
 from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.answer import read_plain_answer
+from tokenhub.maas.gateway.chunks import plain_events
 from tokenhub.maas.gateway.fast_path import known_head
-from tokenhub.maas.gateway.raw_relay import plain_events
 from tokenhub.maas.gateway.validation import parse_request, plain_chat, read_plain_chat
 from tokenhub.maas.gateway.whole_answer import is_whole
 

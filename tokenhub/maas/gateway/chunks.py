@@ -38,3 +38,30 @@ def unframed(data: bytes) -> bytes:
         if length == 0:
             break
     return b"".join(parts)
+
+
+def _start_of(size: int) -> bytes:
+    """How a block of `size` bytes begins that is one whole chunk."""
+    for digits in range(1, 9):
+        start = b"%x\r\n" % max(size - digits - 4, 0)
+        if len(start) == digits + 2:
+            return start
+    return b"-"  # no chunk has this size
+
+
+_STARTS_SIZES = 2048
+_STARTS = tuple(map(_start_of, range(_STARTS_SIZES)))
+
+
+def plain_events(data: bytes) -> int:
+    """How many events a block has that is whole chunks of them with nothing to look at; 0: it is something else."""
+    size = len(data)
+    if (
+        not data.endswith(b"}\n\n\r\n")
+        or b'"usage":{' in data
+        or b'"usage": {' in data
+        or b'"finish_reason":"' in data
+    ):
+        return 0
+    one = data.startswith(_STARTS[size] if size < _STARTS_SIZES else _start_of(size))
+    return data.count(b"\n\n") if one or aligned(data) == 1 else 0

@@ -298,7 +298,7 @@ async def _stream(job: _Job, connection: UpstreamConnection, prepared: PreparedR
     if job.request.stream and prepared.mender is None and job.admission.paid_tokens is None:
         job.request.drop_fields()
         relay = RawRelay(exchange, connection, job.meter, headers)
-        connection.move_to(relay, on_block=relay.on_block)
+        connection.move_to(relay)
         await relay.ended
         if not exchange.status:
             raise UpstreamError("The upstream ended its stream before it began.")

@@ -7,6 +7,8 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include "cursor.h"
+
+#include "blocks.h"
 #include <Python.h>
 
 #define FIELDS_MAX 24
@@ -368,45 +370,8 @@ static PyObject *known(PyObject *module, PyObject *block) {
     Py_RETURN_NONE;
 }
 
-/* ---- streams ---- */
-
-/* One whole chunk that ends with an event, from `at` on: where the next begins; 0 for anything else. */
-static Py_ssize_t next_chunk(const byte *data, Py_ssize_t size, Py_ssize_t at) {
-    Py_ssize_t start = at, length = 0;
-    for (; at < size && at - start <= 8; at++) {
-        byte letter = data[at] | 0x20;
-        if (data[at] >= '0' && data[at] <= '9') length = length * 16 + (data[at] - '0');
-        else if (letter >= 'a' && letter <= 'f') length = length * 16 + (letter - 'a' + 10);
-        else break;
-    }
-    if (at == start || at - start > 8 || size - at < 4 || data[at] != '\r' || data[at + 1] != '\n' || !length) return 0;
-    at += 2;
-    if (length > size - at - 2) return 0;
-    at += length + 2;
-    return memcmp(data + at - 4, "\n\n\r\n", 4) ? 0 : at;
-}
-
 /* events(block) -> how many events a block has that is whole chunks of them with nothing to look at; else 0 */
-static PyObject *events(PyObject *module, PyObject *block) {
-    if (!PyBytes_CheckExact(block)) return PyLong_FromLong(0);
-    const byte *data = (const byte *)PyBytes_AS_STRING(block), *end;
-    Py_ssize_t size = PyBytes_GET_SIZE(block), at = 0;
-    if (size < 10 || memcmp(data + size - 5, "}\n\n\r\n", 5)) return PyLong_FromLong(0);
-    while (at < size)
-        if (!(at = next_chunk(data, size, at))) return PyLong_FromLong(0);
-    if (memmem(data, size, "\"usage\":{", 9) || memmem(data, size, "\"usage\": {", 10) ||
-        memmem(data, size, "\"finish_reason\":\"", 17))
-        return PyLong_FromLong(0);
-    long count = 0;
-    end = data + size - 1;
-    for (const byte *p = data; p < end && (p = memchr(p, '\n', end - p)) != NULL; p++) {
-        if (p[1] == '\n') {
-            count++;
-            p++;
-        }
-    }
-    return PyLong_FromLong(count);
-}
+static PyObject *events(PyObject *module, PyObject *block) { return PyLong_FromLong(plain_events(block)); }
 
 static PyMethodDef METHODS[] = {
     {"chat", (PyCFunction)(void (*)(void))chat, METH_FASTCALL, NULL},

@@ -13,6 +13,7 @@ from tokenhub.kernel.usage import Usage
 from tokenhub.kernel.usage_dialects import COUNT_MAX, InvalidUsage, from_openai_chat
 from tokenhub.ledger.types import Unit
 from tokenhub.maas.deployments.types import Deployment
+from tokenhub.maas.gateway.pipe import Pipe
 from tokenhub.maas.gateway.request import ParsedRequest
 from tokenhub.maas.gateway.snapshot import KeyRoute
 from tokenhub.metering.types import UsageEvent
@@ -42,6 +43,7 @@ class Meter:
         "first_ms",
         "hold",
         "made",
+        "pipe",
         "price",
         "prompt_tokens",
         "received",
@@ -92,6 +94,8 @@ class Meter:
         self.received = False
         """Something came from the upstream."""
         self.finish = ""
+        self.pipe: Pipe | None = None
+        """Events of a stream may go past this meter; it counts them until `catch_up`."""
         self._by_choice: dict[int, int] | None = None
 
     @property
@@ -143,6 +147,11 @@ class Meter:
             self.prompt_tokens = processed
             self.cached_tokens = min(reused, processed) if _is_count(reused) else 0
 
+    def catch_up(self) -> None:
+        """Count what the pipe let pass, and close it."""
+        if self.pipe is not None:
+            self.events += self.pipe.take()
+
     def touch(self) -> None:
         """The first token of the answer is there."""
         self.received = True
@@ -166,6 +175,7 @@ class Meter:
 
     def capture(self, *, status: int, delivered: bool = True) -> UsageEvent:
         """Close the account. `delivered` false: the output stayed here (a client that left before its answer)."""
+        self.catch_up()
         usage = self.usage if self.usage is not None and self.told else self._running(self.output)
         created = usage.completion_tokens
         if not delivered and created:

@@ -1,13 +1,11 @@
 """A conforming stream, passed on as it comes: bytes in, the same bytes out, only usage and the tail looked at."""
 
-import asyncio
 import re
 
 import msgspec
 
 from tokenhub.kernel.errors import HubError
-from tokenhub.maas.gateway import leaves
-from tokenhub.maas.gateway.chunks import aligned, unframed
+from tokenhub.maas.gateway.chunks import unframed
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
@@ -25,33 +23,6 @@ _FINISH = re.compile(rb'"finish_reason": ?"([a-z_]{1,32})"')
 _decode = msgspec.json.Decoder().decode
 
 
-def _start_of(size: int) -> bytes:
-    """How a block of `size` bytes begins that is one whole chunk."""
-    for digits in range(1, 9):
-        start = b"%x\r\n" % max(size - digits - 4, 0)
-        if len(start) == digits + 2:
-            return start
-    return b"-"  # no chunk has this size
-
-
-_STARTS_SIZES = 2048
-_STARTS = tuple(map(_start_of, range(_STARTS_SIZES)))
-
-
-def plain_events(data: bytes) -> int:
-    """How many events a block has that is whole chunks of them with nothing to look at; 0: it is something else."""
-    size = len(data)
-    if (
-        not data.endswith(b"}\n\n\r\n")
-        or b'"usage":{' in data
-        or b'"usage": {' in data
-        or b'"finish_reason":"' in data
-    ):
-        return 0
-    one = data.startswith(_STARTS[size] if size < _STARTS_SIZES else _start_of(size))
-    return data.count(b"\n\n") if one or aligned(data) == 1 else 0
-
-
 class RawRelay:
     """Consumes one upstream stream, feeds one client.
 
@@ -67,7 +38,6 @@ class RawRelay:
         "_meter",
         "_rest",
         "_strip_usage",
-        "_transport",
         "ended",
         "tail",
         "wants_framed",
@@ -85,9 +55,6 @@ class RawRelay:
         self._meter = meter
         self._headers = headers
         self._done = False
-        self._transport: asyncio.Transport | None = (
-            None  # the client's while plain blocks may go straight to it
-        )
         self._strip_usage = not meter.request.include_usage
         self._rest: bytes = b""
         self.wants_framed = exchange.http11
@@ -109,33 +76,16 @@ class RawRelay:
     def on_head(self, head: ResponseHead) -> None:
         """Seen by the conductor already."""
 
-    def on_block(self, data: bytes) -> bool:
-        """The usual block of a stream under way, as it came: whole events in whole chunks, nothing to look at in them."""
-        transport = self._transport
-        if transport is None:
-            return False
-        found = leaves.events(data)
-        if found < 0:
-            found = plain_events(data)
-        if not found:
-            return False
-        meter = self._meter
-        events = meter.events + found
-        if events > meter.recorded:
-            return False  # a checkpoint is due
-        meter.events = events
-        transport.write(data)
-        return True
-
     def on_framed(self, data: bytes, *, last: bool) -> None:
         """Whole events in whole chunks."""
+        meter = self._meter
+        meter.catch_up()
         if self._done and not last:
             self.ended.set(None)
             return
         if last or data.endswith(_DONE) or _USAGE_OBJECT.search(data):
             self._closely(unframed(data), last=last)
             return
-        meter = self._meter
         meter.events += data.count(b"\n\n")
         if not meter.finish and data.find(b'"finish_reason":"') >= 0:
             self._see_finish(data)
@@ -149,11 +99,19 @@ class RawRelay:
             headers, self._headers = self._headers, b""
             self._exchange.begin(200, headers, data)
         if meter.counted_events < 0 and self._exchange.recorder is None:
-            self._transport = self._exchange.connection.transport
+            self._open_pipe()
+
+    def _open_pipe(self) -> None:
+        """What the last checkpoint covers may go straight to the client."""
+        meter, transport = self._meter, self._exchange.connection.transport
+        if meter.pipe is None and transport is not None:
+            meter.pipe = self._connection.pipe(transport.write)
+        if meter.pipe is not None:
+            meter.pipe.open(max(meter.recorded - meter.events, 0))
 
     def on_data(self, data: bytes) -> None:
         """Any part of the body."""
-        self._transport = None
+        self._meter.catch_up()
         if self._done:
             if not data.isspace():
                 self.ended.set(None)
@@ -188,7 +146,6 @@ class RawRelay:
 
     def _closely(self, payload: bytes, *, last: bool) -> None:
         """Event by event: read usage, drop the usage event of a client that did not ask."""
-        self._transport = None
         kept: list[bytes] = []
         for event in payload.split(b"\n\n"):
             if not event or event.isspace():

@@ -14,6 +14,7 @@ from tokenhub.kernel.errors import HubError, UpstreamError, UpstreamTimeout
 from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.chunks import LAST, aligned
 from tokenhub.maas.gateway.errors import ClientGone
+from tokenhub.maas.gateway.pipe import Pipe
 from tokenhub.maas.gateway.whole_answer import is_whole
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_idle_s",
         "_in_head",
         "_left",
-        "_on_block",
         "_on_whole",
+        "_pipe",
         "_touched",
         "closed",
         "deadline",
@@ -109,7 +110,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.throttle: Callable[[bool], None] | None = None
         """Told True while the upstream does not take more of a streamed request body."""
         self._consumer: UpstreamConsumer | None = None
-        self._on_block: Callable[[bytes], bool] | None = None
+        self._pipe: Pipe | None = None
         self._on_whole: Callable[[bytes], None] | None = None
         self._buffer: bytes = b""
         self._fresh: bytes = b""  # the start of an answer, until the turn's work begins
@@ -147,7 +148,7 @@ class UpstreamConnection(asyncio.Protocol):
         self, consumer: UpstreamConsumer, *, first_s: float, idle_s: float, head_only: bool = False
     ) -> None:
         """Give the coming answer to `consumer`; the request is written by the caller."""
-        self._consumer, self._on_whole, self._on_block = consumer, None, None
+        self._consumer, self._on_whole = consumer, None
         self.turn += 1
         self._in_head, self._touched, self._close_after = True, False, False
         self._head_only = head_only
@@ -168,7 +169,7 @@ class UpstreamConnection(asyncio.Protocol):
         """
         if of is not None and self._consumer is not of:
             return
-        self._consumer = self._on_block = None
+        self._consumer = None
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
@@ -194,13 +195,16 @@ class UpstreamConnection(asyncio.Protocol):
         """An answer is awaited or under way."""
         return self._consumer is not None
 
-    def move_to(self, consumer: UpstreamConsumer, *, on_block: Callable[[bytes], bool] | None = None) -> None:
-        """Another consumer takes the rest of the answer.
-
-        on_block: is offered each block of a chunked answer that begins with a chunk, as it came; False declines it.
-        """
+    def move_to(self, consumer: UpstreamConsumer) -> None:
+        """Another consumer takes the rest of the answer."""
         self._consumer = consumer
-        self._on_block = on_block if self._chunked else None
+
+    def pipe(self, write: Callable[[bytes], object]) -> Pipe:
+        """What comes goes through a pipe first. It may be opened inside `on_framed` only: the next byte begins a chunk."""
+        assert self.transport is not None and self._pipe is None
+        pipe = self._pipe = Pipe(self, write)
+        self.transport.set_protocol(pipe)
+        return pipe
 
     # -- socket ---------------------------------------------------------------------------------------------
 
@@ -224,9 +228,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Closed by the upstream, by an error, or by us."""
         self._begin()
         self.closed = True
+        self._pipe = None
         self.timers.forget(self)
         self.origin.forget(self)
-        consumer, self._consumer, self._on_block = self._consumer, None, None
+        consumer, self._consumer = self._consumer, None
         if consumer is None:
             return
         if exc is None and not self._in_head and self._left < 0:
@@ -239,6 +244,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_deadline(self) -> None:
         """The upstream is too slow."""
+        if self._pipe is not None and self._pipe.at + self._idle_s > self.timers.now:
+            self.deadline = self._pipe.at + self._idle_s
+            return
         consumer = self._consumer
         self.abort()
         if consumer is not None:
@@ -251,10 +259,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of an answer."""
-        block = self._on_block
-        if block is not None and not self._left and not self._buffer and block(data):
-            self.deadline = self.timers.now + self._idle_s
-            return
+        if self._pipe is not None:
+            self._pipe.close()
         if self._consumer is None:
             self.abort()  # nobody asked: an answer out of turn
             return
@@ -340,7 +346,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _take_whole(self, whole: Callable[[bytes], None], body: bytes) -> None:
         self._buffer = b""
         self._in_head, self._close_after = False, False
-        self._consumer = self._on_block = None
+        self._consumer = None
         try:
             whole(body)
         finally:
@@ -449,9 +455,13 @@ class UpstreamConnection(asyncio.Protocol):
         consumer.on_end()
 
     def _release(self, *, clean: bool) -> None:
-        self._consumer = self._on_block = None
+        self._consumer = None
         self.deadline = 0.0
         self.throttle = None
+        if self._pipe is not None:
+            self._pipe = None
+            if self.transport is not None:
+                self.transport.set_protocol(self)
         if self.transport is not None and not self.closed:
             self.transport.resume_reading()  # a reader that its last block filled has paused it
         if clean and not self._close_after and not self.closed:
