@@ -72,10 +72,11 @@ def browser(run: Run) -> Measured:
 
 def _pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
     ARTIFACTS.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", *arguments]
+    command = [sys.executable, "-m", "pytest", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:
     lines = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()
-    return lines[-1]
+    said = [line for line in lines if " passed" in line or " failed" in line]
+    return (said or lines)[-1]
