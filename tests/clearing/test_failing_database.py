@@ -169,3 +169,36 @@ async def test_a_lease_whose_commit_was_not_acknowledged_is_used_or_returned(
         (used, 0)
     ] * 2
     books.check()
+
+
+async def test_a_doubtful_grant_is_looked_for_among_its_own_leases_alone(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner keeps a row for every window that it ever leased from: they are many, and none of them matters."""
+    clerk = await books.clerk()
+    first, second = books.limit(100_000), books.limit(100_000)
+    clerk.void(await hold(clerk, clerk.path([first]), 10))
+    path = clerk.path([second])
+    clerk.void(await hold(clerk, path, 10))
+    write, hidden = clerk._teller._books.write, 0
+
+    @contextmanager
+    def written() -> Iterator[Connection]:
+        nonlocal hidden
+        with write() as connection:
+            yield connection
+        if not hidden:
+            hidden = 1
+            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clerk._teller._books, "write", written)
+        with pytest.raises(Unavailable):
+            await hold(clerk, path, 30_000)
+    assert hidden and clerk._teller._unsure is not None
+    assert list(clerk._teller._unsure[1]) == [books.bucket(second)["id"]]
+    one = await hold(clerk, path, 30_000)
+    assert clerk._teller._unsure is None
+    clerk.void(one)
+    cell = one.cells[0]
+    await until(lambda: cell.free == books.bucket(second)["held"])

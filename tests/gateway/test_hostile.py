@@ -154,6 +154,21 @@ async def test_a_stream_is_over_with_done(hub: Hub) -> None:
     assert event["finish"] == "stop" and event["output_tokens"] == 1
 
 
+async def test_a_stream_that_came_event_by_event_is_over_with_done(hub: Hub) -> None:
+    async def script(call: Call) -> None:
+        call.writer.write(STREAM_HEAD)
+        for event in (chunk("t"), chunk("t"), chunk("t"), chunk(finish="stop"), usage_chunk(12, 3), "[DONE]"):
+            await asyncio.sleep(0.02)
+            call.writer.write(framed(sse(event)))
+        await asyncio.sleep(8)
+
+    hub.upstream.script = script
+    answer = await asyncio.wait_for(hub.ask(body=chat(stream=True)), 4)
+    assert answer.events[-1] == "[DONE]"
+    [event] = await hub.settled()
+    assert event["finish"] == "stop" and event["output_tokens"] == 3
+
+
 async def test_nothing_after_done_is_kept(hub: Hub) -> None:
     async def script(call: Call) -> None:
         call.writer.write(STREAM_HEAD + framed(sse(chunk("t"))) + framed(sse("[DONE]")))

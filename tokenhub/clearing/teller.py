@@ -91,7 +91,7 @@ class Teller:
         self._on_recall = on_recall
         self._on_found = on_found
         self._unsure: tuple[dict[str, int], dict[str, int]] | None = None
-        """A grant whose commit was not acknowledged: its amounts, and the leases if it is in the books."""
+        """A grant whose commit was not acknowledged: its amounts, and its leases if it is in the books."""
         self.captures = 0
         """Uses captured since the start."""
         self._captured: deque[Sequence[Use]] = deque()  # as they came together
@@ -263,7 +263,7 @@ class Teller:
                 buckets.request_recall(connection, self._owner_id, short, now_ms=at_ms)
             amounts = {bucket_id: given.amount for bucket_id, given in grants.items() if given.amount}
             if amounts:
-                self._unsure = amounts, buckets.leased(connection, self._owner_id)
+                self._unsure = amounts, buckets.leased(connection, self._owner_id, amounts)
         self._unsure = None
         ask.grants = grants
 
@@ -272,7 +272,7 @@ class Teller:
         if self._unsure is None:
             return
         amounts, leases = self._unsure
-        if buckets.leased(connection, self._owner_id) == leases:
+        if buckets.leased(connection, self._owner_id, amounts) == leases:
             self._post(self._on_found, amounts)
         self._unsure = None
 

@@ -61,6 +61,10 @@ _RECALL = text(
 
 
 _LEASED = sql("SELECT bucket_id, amount FROM lease WHERE owner_id = ?")
+_LEASED_OF = Sql(
+    "SELECT bucket_id, amount FROM lease WHERE owner_id = ? AND bucket_id IN (SELECT value FROM json_each(?))",
+    "SELECT bucket_id, amount FROM lease WHERE owner_id = %s AND bucket_id = ANY(%s::text[])",
+)
 _RECALLED = sql("SELECT bucket_id FROM recall WHERE at_ms >= ? AND owner_id <> ?")
 _LOCK = (
     select(bucket)
@@ -302,16 +306,21 @@ def give_back(connection: Connection, bucket_ids: Mapping[str, int], *, at_ms: i
 
 def release_owner(connection: Connection, owner_id: str) -> int:
     """Give back everything a dead owner still holds; returns how many leases there were."""
-    held = leased(connection, owner_id)
+    held: dict[str, int] = dict(Cursor(connection).all(_LEASED, (owner_id,)))
     moves = [(0, held[row.id], 0, row.id) for row in lock(connection, held)]
     Cursor(connection).many(_CHARGE, moves)
     connection.execute(delete(lease).where(lease.c.owner_id == owner_id))
     return len(held)
 
 
-def leased(connection: Connection, owner_id: str) -> dict[str, int]:
-    """What an owner leases of each bucket; nobody else changes that while it lives."""
-    return dict(Cursor(connection).all(_LEASED, (owner_id,)))
+def leased(connection: Connection, owner_id: str, bucket_ids: Iterable[str]) -> dict[str, int]:
+    """What an owner leases of these buckets; nobody else changes that while it lives.
+
+    Never of all: a lease that came to 0 keeps its row, and an owner has one for every window that it met.
+    """
+    cursor, ids = Cursor(connection), sorted(bucket_ids)
+    values = owner_id, ids if cursor.on_postgres else msgspec.json.encode(ids).decode()
+    return dict(cursor.all(_LEASED_OF, values))
 
 
 def set_cap(connection: Connection, limit_id: str, *, cap: int, hard: bool, now_ms: int) -> None:

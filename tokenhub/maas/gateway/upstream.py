@@ -187,7 +187,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._arm(self._idle_s)
 
     def hurry(self, seconds: float) -> None:
-        """The answer is as good as over: its rest gets this long."""
+        """The answer is as good as over: its rest gets this long, whatever passed a pipe before."""
+        self._drop_pipe()
         self._arm(seconds)
 
     @property
@@ -458,10 +459,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._consumer = None
         self.deadline = 0.0
         self.throttle = None
-        if self._pipe is not None:
-            self._pipe = None
-            if self.transport is not None:
-                self.transport.set_protocol(self)
+        self._drop_pipe()
         if self.transport is not None and not self.closed:
             self.transport.resume_reading()  # a reader that its last block filled has paused it
         if clean and not self._close_after and not self.closed:
@@ -469,6 +467,12 @@ class UpstreamConnection(asyncio.Protocol):
             self.origin.release(self)
         else:
             self.abort()
+
+    def _drop_pipe(self) -> None:
+        if self._pipe is not None:
+            self._pipe = None
+            if self.transport is not None:
+                self.transport.set_protocol(self)
 
     def _arm(self, seconds: float) -> None:
         self.deadline = self.timers.now + seconds
