@@ -314,10 +314,7 @@ def release_owner(connection: Connection, owner_id: str) -> int:
 
 
 def leased(connection: Connection, owner_id: str, bucket_ids: Iterable[str]) -> dict[str, int]:
-    """What an owner leases of these buckets; nobody else changes that while it lives.
-
-    Never of all: a lease that came to 0 keeps its row, and an owner has one for every window that it met.
-    """
+    """What an owner leases of these buckets; nobody else changes that while it lives. It may lease of very many in all."""
     cursor, ids = Cursor(connection), sorted(bucket_ids)
     values = owner_id, ids if cursor.on_postgres else msgspec.json.encode(ids).decode()
     return dict(cursor.all(_LEASED_OF, values))
