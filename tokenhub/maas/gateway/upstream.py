@@ -1,7 +1,6 @@
 """One connection to an upstream: a request out, an HTTP/1.1 answer in, to whoever consumes it.
 
-The framing of a chunked answer is followed by a state machine of our own, because an event-aligned block of chunks
-can then be passed on as it came (`UpstreamConsumer.on_framed`) instead of being taken apart and framed again.
+The framing of a chunked answer is followed here, so that a block of whole chunks can be passed on as it came.
 """
 
 import asyncio
@@ -197,15 +196,15 @@ class UpstreamConnection(asyncio.Protocol):
         return self._consumer is not None
 
     def move_to(self, consumer: UpstreamConsumer) -> None:
-        """Another consumer takes the rest of the answer."""
+        """It takes the rest of the answer."""
         self._consumer = consumer
 
     def pipe(self, write: Callable[[bytes], object]) -> Pipe:
         """What comes goes through a pipe first. It may be opened inside `on_framed` only: the next byte begins a chunk."""
         assert self.transport is not None and self._pipe is None
-        pipe = self._pipe = Pipe(self, write)
-        self.transport.set_protocol(pipe)
-        return pipe
+        self._pipe = Pipe(self, write)
+        self.transport.set_protocol(self._pipe)
+        return self._pipe
 
     # -- socket ---------------------------------------------------------------------------------------------
 
@@ -469,10 +468,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
 
     def _drop_pipe(self) -> None:
-        if self._pipe is not None:
-            self._pipe = None
-            if self.transport is not None:
-                self.transport.set_protocol(self)
+        if self._pipe is not None and self.transport is not None:
+            self.transport.set_protocol(self)
+        self._pipe = None
 
     def _arm(self, seconds: float) -> None:
         self.deadline = self.timers.now + seconds
