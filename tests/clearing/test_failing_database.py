@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -202,3 +204,93 @@ async def test_a_doubtful_grant_is_looked_for_among_its_own_leases_alone(
     clerk.void(one)
     cell = one.cells[0]
     await until(lambda: cell.free == books.bucket(second)["held"])
+
+
+class Hides:
+    """Makes a clerk's thread believe that its next transactions fail, although they are committed."""
+
+    def __init__(self, clerk: Clerk, patch: pytest.MonkeyPatch) -> None:
+        self.next = 0
+        self._write = clerk._teller._books.write
+        patch.setattr(clerk._teller._books, "write", self._written)
+
+    @contextmanager
+    def _written(self) -> Iterator[Connection]:
+        with self._write() as connection:
+            yield connection
+        if self.next:
+            self.next -= 1
+            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+
+async def test_a_doubtful_grant_goes_back_although_nobody_comes_after_it(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clerk_module, "TEND_S", 0.02)
+    monkeypatch.setattr(clerk_module, "IDLE_MS", 50)
+    clerk, limit = await books.clerk(), books.limit(100_000)
+    path = clerk.path([limit])
+    clerk.void(await hold(clerk, path, 10))
+    await until(lambda: books.bucket(limit)["held"] == 0)
+    hides = Hides(clerk, monkeypatch)
+    hides.next = 1
+    with pytest.raises(Unavailable):
+        await hold(clerk, path, 10)
+    assert not hides.next
+    await until(lambda: books.bucket(limit)["held"] == 0)
+
+
+async def test_what_a_doubtful_settlement_could_not_take_from_a_lease_is_free_again(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clerk_module, "TEND_S", 0.02)
+    monkeypatch.setattr(clerk_module, "IDLE_MS", 50)
+    clerk, limit = await books.clerk(), books.limit(200)
+    path = clerk.path([limit])
+    one = await hold(clerk, path, 60)
+    await until(lambda: books.bucket(limit)["held"] == 60)
+    hides = Hides(clerk, monkeypatch)
+    hides.next = 1
+    clerk.capture_plain([(one, a_plain_use(clerk, one, 90), 90)])
+    await settled(clerk)
+    assert not hides.next and books.bucket(limit)["overage"] == 30
+    clerk.void(await hold(clerk, path, 10))
+    await until(lambda: books.bucket(limit)["held"] == 0)
+    assert books.bucket(limit)["used"] == 60
+
+
+async def test_a_grant_whose_commit_is_still_under_way_is_waited_for(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clerk_module, "TEND_S", 0.02)
+    monkeypatch.setattr(clerk_module, "IDLE_MS", 50)
+    clerk, limit = await books.clerk(), books.limit(100_000)
+    path = clerk.path([limit])
+    clerk.void(await hold(clerk, path, 10))
+    await until(lambda: books.bucket(limit)["held"] == 0)
+    write, slow = clerk._teller._books.write, books.database.keep("ledger")
+    late: list[threading.Thread] = []
+
+    @contextmanager
+    def written() -> Iterator[Connection]:
+        if late:
+            with write() as connection:
+                yield connection
+            return
+        whole = slow.write()
+        yield whole.__enter__()
+
+        def commit() -> None:
+            time.sleep(0.3)
+            whole.__exit__(None, None, None)
+            slow.close()
+
+        late.append(threading.Thread(target=commit))
+        late[0].start()
+        raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+    monkeypatch.setattr(clerk._teller._books, "write", written)
+    with pytest.raises(Unavailable):
+        await hold(clerk, path, 10)
+    late[0].join()
+    await until(lambda: books.bucket(limit)["held"] == 0)

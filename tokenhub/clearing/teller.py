@@ -15,7 +15,6 @@ from hashlib import blake2b
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from tokenhub.budgets.store import anchor_windows, current_caps
@@ -103,6 +102,7 @@ class Teller:
         self._batch: list[Use] = []
         self._batch_returns: dict[str, int] = {}
         self._again = False
+        self._states: list[BucketState] = []  # after the last try of the batch: it may be in the books
         self._serial = 1
         self._batch_s = BATCH_S
         self._settled_at = 0.0
@@ -192,7 +192,9 @@ class Teller:
                 time.sleep(0.02)
 
     def _has_work(self) -> bool:
-        return bool(self._captured or self.returns or self._batch or self._batch_returns)
+        return bool(
+            self._captured or self.returns or self._batch or self._batch_returns or self._unsure is not None
+        )
 
     def _sleep(self) -> None:
         if self._asks:
@@ -242,9 +244,9 @@ class Teller:
         self._paths[opening.path_id] = path
 
     def _grant(self, ask: Ask) -> None:
+        self._look_for_unsure()
         at_ms = now_ms()
         with self._books.write() as connection:
-            self._look_for_unsure(connection)
             if time.monotonic() - self._counted_at > 1:
                 self._owners = max(1, owners.count_open(connection))
                 self._counted_at = time.monotonic()
@@ -267,12 +269,15 @@ class Teller:
         self._unsure = None
         ask.grants = grants
 
-    def _look_for_unsure(self, connection: Connection) -> None:
+    def _look_for_unsure(self) -> None:
         """Whoever asked was told that it failed; if it is in the books after all, the leases are this process's."""
         if self._unsure is None:
             return
         amounts, leases = self._unsure
-        if buckets.leased(connection, self._owner_id, amounts) == leases:
+        with self._books.write() as connection:
+            buckets.lock(connection, amounts)  # waits for a commit that is still under way
+            found = buckets.leased(connection, self._owner_id, amounts) == leases
+        if found:
             self._post(self._on_found, amounts)
         self._unsure = None
 
@@ -295,16 +300,15 @@ class Teller:
                 return
 
     def _settle_batch(self) -> None:
+        self._look_for_unsure()
         again, self._again = self._again, True
         if not again:
             self._gather()
         if again or len(self._kind_ids) > KINDS_MAX:
             self._kind_ids.clear()  # what a failed settlement learnt is not in the books
-        states: list[BucketState] = []
         with self._books.write() as connection:
-            self._look_for_unsure(connection)
             if owners.stamp_batch(connection, self._owner_id, self._serial):
-                states = settle(
+                self._states = settle(
                     connection,
                     self._owner_id,
                     self._batch,
@@ -324,6 +328,7 @@ class Teller:
         self.settled += len(self._batch)
         self._batch = []
         self._batch_returns = {}
+        states, self._states = self._states, []
         if states:
             self._post(self._on_states, states)
 
