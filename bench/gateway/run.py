@@ -2,7 +2,8 @@
 
     python -m bench.gateway.run [--rounds 4] [--tests ns16,ns64,lat,s64p,s500] [--rivals FOLDER] [--accept]
 
-The mock upstream and the load generator run on CPU 1, each gateway alone on CPU 0. Rounds are interleaved (and the
+The mock upstream and the load generator run on CPU 1, each gateway alone on CPU 0: while one is measured the others are
+stopped (SIGSTOP), after what their last load left them to do. Rounds are interleaved (and the
 order turned round every other one), so that a neighbour's load falls on all alike; the figure is the median over the
 rounds of ratios of CPU time. nginx is always there; FOLDER may hold `venvs/rust/bin/{envoy,vllm-router}`,
 `venvs/litellm_otel/bin/litellm` and `node/node_modules/@portkey-ai/gateway`.
@@ -143,9 +144,28 @@ class Bench:
             time.sleep(0.3)
         target.idle_mb = rss_mb(tree(target.process.pid))
 
+    def rest(self, target: Target) -> None:
+        """What the last load left to do is done first (5 s at most); then it runs no more until it is its turn."""
+        if target.process in (None, self.mock) or target.process.poll() is not None:
+            return
+        pids, until = tree(target.process.pid), time.monotonic() + 5
+        busy = 1.0
+        while busy > 0.02 and time.monotonic() < until:
+            before = cpu_s(pids)
+            time.sleep(0.2)
+            busy = (cpu_s(pids) - before) / 0.2
+        os.killpg(target.process.pid, signal.SIGSTOP)
+
+    def wake(self, target: Target) -> None:
+        """Its turn."""
+        if target.process not in (None, self.mock) and target.process.poll() is None:
+            os.killpg(target.process.pid, signal.SIGCONT)
+            time.sleep(0.2)
+
     def stop(self) -> None:
         for target in self.targets.values():
             if target.process not in (None, self.mock) and target.process.poll() is None:
+                os.killpg(target.process.pid, signal.SIGCONT)
                 os.killpg(target.process.pid, signal.SIGTERM)
                 try:
                     target.process.wait(10)
@@ -392,6 +412,7 @@ def main() -> int:
             try:
                 bench.start(target)
                 bench.measure(target, connections=4, seconds=1.5, model="32-0", stream=False, rate=0)
+                bench.rest(target)
             except (RuntimeError, OSError) as error:
                 print(f"# without {target.name}: {error}")
                 del bench.targets[target.name]
@@ -399,7 +420,9 @@ def main() -> int:
             for test in options.tests.split(","):
                 order = list(bench.targets.values())
                 for target in order if number % 2 == 0 else order[::-1]:
+                    bench.wake(target)
                     row = {"test": test, "round": number, "target": target.name, **TESTS[test](bench, target)}
+                    bench.rest(target)
                     row |= {"load": os.getloadavg()[0], "idle_mb": round(target.idle_mb, 1)}
                     rows.append(row)
                     shown = {
