@@ -18,8 +18,8 @@ from tokenhub.config import wants_compiled
 
 HERE = Path(__file__).parent
 SOURCES = {
-    "leaves": ("maas/gateway/leaves.c", "maas/gateway/cursor.h", "maas/gateway/blocks.h"),
-    "gate": ("maas/gateway/gate.c", "maas/gateway/blocks.h"),
+    "leaves": ("maas/gateway/leaves.c", "maas/gateway/cursor.h"),
+    "gate": ("maas/gateway/gate.c",),
     "tally": ("clearing/tally.c",),
 }
 """Of each compiled part: what is compiled, and what that includes."""

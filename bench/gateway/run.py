@@ -144,9 +144,12 @@ class Bench:
             time.sleep(0.3)
         target.idle_mb = rss_mb(tree(target.process.pid))
 
+    def _runs(self, target: Target) -> bool:
+        return target.process not in (None, self.mock) and target.process.poll() is None
+
     def rest(self, target: Target) -> None:
         """What the last load left to do is done first (5 s at most); then it runs no more until it is its turn."""
-        if target.process in (None, self.mock) or target.process.poll() is not None:
+        if not self._runs(target):
             return
         pids, until = tree(target.process.pid), time.monotonic() + 5
         busy = 1.0
@@ -158,13 +161,13 @@ class Bench:
 
     def wake(self, target: Target) -> None:
         """Its turn."""
-        if target.process not in (None, self.mock) and target.process.poll() is None:
+        if self._runs(target):
             os.killpg(target.process.pid, signal.SIGCONT)
             time.sleep(0.2)
 
     def stop(self) -> None:
         for target in self.targets.values():
-            if target.process not in (None, self.mock) and target.process.poll() is None:
+            if self._runs(target):
                 os.killpg(target.process.pid, signal.SIGCONT)
                 os.killpg(target.process.pid, signal.SIGTERM)
                 try:

@@ -24,6 +24,17 @@ from tokenhub.kernel.errors import Unavailable
 from tokenhub.ledger import buckets, transfers
 from tokenhub.metering.plain import PlainUse
 
+SOON_IDLE = ((clerk_module, "TEND_S", 0.02), (clerk_module, "IDLE_MS", 50))
+
+
+def gone() -> OperationalError:
+    return OperationalError("COMMIT", {}, Exception("the connection is gone"))
+
+
+def set_constants(patch: pytest.MonkeyPatch, *constants: tuple[Any, str, object]) -> None:
+    for module, name, value in constants:
+        patch.setattr(module, name, value)
+
 
 class Trouble:
     """Breaks a clerk's settlements, some before their commit and some after it."""
@@ -47,7 +58,7 @@ class Trouble:
 
     def _maybe(self) -> None:
         if self._chance.random() < self.share:
-            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+            raise gone()
 
 
 async def some_uses(clerk: Clerk, paths: list[Path], chance: random.Random) -> dict[str, int]:
@@ -71,7 +82,8 @@ async def some_uses(clerk: Clerk, paths: list[Path], chance: random.Random) -> d
 async def test_each_use_is_in_the_books_once(
     books: Books, monkeypatch: pytest.MonkeyPatch, dies: bool
 ) -> None:
-    for module, name, value in (
+    set_constants(
+        monkeypatch,
         (clerk_module, "KINDS_MAX", 3),
         (clerk_module, "TEND_S", 0.02),
         (journal_module, "ROTATE_BYTES", 1500),
@@ -80,8 +92,7 @@ async def test_each_use_is_in_the_books_once(
         (teller_module, "BUSY_BATCH_S", 0.005),
         (teller_module, "RETRY_S", 0.005),
         (teller_module, "BATCH_EVENTS", 7),
-    ):
-        monkeypatch.setattr(module, name, value)
+    )
     chance, clerk = random.Random(dies), await books.clerk()
     limits = [books.limit(10**9), books.limit(10**8)]
     paths = [clerk.path(limits), clerk.path(limits[1:]), clerk.path([])]
@@ -112,11 +123,13 @@ async def test_each_use_is_in_the_books_once(
 
 
 class Doubt:
-    """Makes some transactions of a clerk's thread fail, before their commit or after it."""
+    """Makes some transactions of a clerk's thread fail, before their commit or after it, and the `next` ones after it."""
 
-    def __init__(self, clerk: Clerk, chance: random.Random, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, clerk: Clerk, patch: pytest.MonkeyPatch, chance: random.Random | None = None) -> None:
         self.share = 0.0
+        self.next = 0
         self.hidden = 0
+        chance = chance or random.Random(0)
         self._chance, self._write = chance, clerk._teller._books.write
         patch.setattr(clerk._teller._books, "write", self._written)
 
@@ -127,28 +140,25 @@ class Doubt:
         with self._write() as connection:
             yield connection
             if fails and not hides:
-                raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
-        if hides:
+                raise gone()
+        if hides or self.next:
+            self.next = max(self.next - 1, 0)
             self.hidden += 1
-            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+            raise gone()
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_lease_whose_commit_was_not_acknowledged_is_used_or_returned(
     books: Books, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    for module, name, value in (
-        (clerk_module, "TEND_S", 0.02),
-        (clerk_module, "IDLE_MS", 50),
-        (teller_module, "BATCH_S", 0.002),
-        (teller_module, "RETRY_S", 0.005),
-    ):
-        monkeypatch.setattr(module, name, value)
+    set_constants(
+        monkeypatch, *SOON_IDLE, (teller_module, "BATCH_S", 0.002), (teller_module, "RETRY_S", 0.005)
+    )
     chance, clerk = random.Random(seed), await books.clerk()
     limits = [books.limit(20_000), books.limit(4_000)]
     path = clerk.path(limits)
     clerk.void(await hold(clerk, path, 10))
-    doubt, used, refused = Doubt(clerk, chance, monkeypatch), 0, 0
+    doubt, used, refused = Doubt(clerk, monkeypatch, chance), 0, 0
     for _ in range(80):
         doubt.share = chance.choice([0, 0.5, 0.9])
         try:
@@ -182,83 +192,54 @@ async def test_a_doubtful_grant_is_looked_for_among_its_own_leases_alone(
     clerk.void(await hold(clerk, clerk.path([first]), 10))
     path = clerk.path([second])
     clerk.void(await hold(clerk, path, 10))
-    write, hidden, asked, leased = clerk._teller._books.write, 0, list[list[str]](), buckets.leased
+    asked, leased = list[list[str]](), buckets.leased
 
     def noted(connection: Connection, owner_id: str, bucket_ids: Iterable[str]) -> dict[str, int]:
         asked.append(list(bucket_ids))
         return leased(connection, owner_id, bucket_ids)
 
     monkeypatch.setattr(buckets, "leased", noted)
-
-    @contextmanager
-    def written() -> Iterator[Connection]:
-        nonlocal hidden
-        with write() as connection:
-            yield connection
-        if not hidden:
-            hidden = 1
-            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(clerk._teller._books, "write", written)
-        with pytest.raises(Unavailable):
-            await hold(clerk, path, 30_000)
+    doubt = Doubt(clerk, monkeypatch)
+    doubt.next = 1
+    with pytest.raises(Unavailable):
+        await hold(clerk, path, 30_000)
     one = await hold(clerk, path, 30_000)
-    assert hidden and clerk._teller._unsure is None
+    assert doubt.hidden and clerk._teller._unsure is None
     assert len(asked) > 1 and asked == [[books.bucket(second)["id"]]] * len(asked)
     clerk.void(one)
     cell = one.cells[0]
     await until(lambda: cell.free == books.bucket(second)["held"])
 
 
-class Hides:
-    """Makes a clerk's thread believe that its next transactions fail, although they are committed."""
-
-    def __init__(self, clerk: Clerk, patch: pytest.MonkeyPatch) -> None:
-        self.next = 0
-        self._write = clerk._teller._books.write
-        patch.setattr(clerk._teller._books, "write", self._written)
-
-    @contextmanager
-    def _written(self) -> Iterator[Connection]:
-        with self._write() as connection:
-            yield connection
-        if self.next:
-            self.next -= 1
-            raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
-
-
 async def test_a_doubtful_grant_goes_back_although_nobody_comes_after_it(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clerk_module, "TEND_S", 0.02)
-    monkeypatch.setattr(clerk_module, "IDLE_MS", 50)
+    set_constants(monkeypatch, *SOON_IDLE)
     clerk, limit = await books.clerk(), books.limit(100_000)
     path = clerk.path([limit])
     clerk.void(await hold(clerk, path, 10))
     await until(lambda: books.bucket(limit)["held"] == 0)
-    hides = Hides(clerk, monkeypatch)
-    hides.next = 1
+    doubt = Doubt(clerk, monkeypatch)
+    doubt.next = 1
     with pytest.raises(Unavailable):
         await hold(clerk, path, 10)
-    assert not hides.next
+    assert not doubt.next
     await until(lambda: books.bucket(limit)["held"] == 0)
 
 
 async def test_what_a_doubtful_settlement_could_not_take_from_a_lease_is_free_again(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clerk_module, "TEND_S", 0.02)
-    monkeypatch.setattr(clerk_module, "IDLE_MS", 50)
+    set_constants(monkeypatch, *SOON_IDLE)
     clerk, limit = await books.clerk(), books.limit(200)
     path = clerk.path([limit])
     one = await hold(clerk, path, 60)
     await until(lambda: books.bucket(limit)["held"] == 60)
-    hides = Hides(clerk, monkeypatch)
-    hides.next = 1
+    doubt = Doubt(clerk, monkeypatch)
+    doubt.next = 1
     clerk.capture_plain([(one, a_plain_use(clerk, one, 90), 90)])
     await settled(clerk)
-    assert not hides.next and books.bucket(limit)["overage"] == 30
+    assert not doubt.next and books.bucket(limit)["overage"] == 30
     clerk.void(await hold(clerk, path, 10))
     await until(lambda: books.bucket(limit)["held"] == 0)
     assert books.bucket(limit)["used"] == 60
@@ -267,8 +248,7 @@ async def test_what_a_doubtful_settlement_could_not_take_from_a_lease_is_free_ag
 async def test_a_grant_whose_commit_is_still_under_way_is_waited_for(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clerk_module, "TEND_S", 0.02)
-    monkeypatch.setattr(clerk_module, "IDLE_MS", 50)
+    set_constants(monkeypatch, *SOON_IDLE)
     clerk, limit = await books.clerk(), books.limit(100_000)
     path = clerk.path([limit])
     clerk.void(await hold(clerk, path, 10))
@@ -292,7 +272,7 @@ async def test_a_grant_whose_commit_is_still_under_way_is_waited_for(
 
         late.append(threading.Thread(target=commit))
         late[0].start()
-        raise OperationalError("COMMIT", {}, Exception("the connection is gone"))
+        raise gone()
 
     monkeypatch.setattr(clerk._teller._books, "write", written)
     with pytest.raises(Unavailable):

@@ -11,7 +11,6 @@ from tokenhub.budgets.types import Limit
 from tokenhub.clearing import cells as twins
 from tokenhub.clearing import tally
 from tokenhub.clearing.cells import Cell, Hold, Path
-from tokenhub.clearing.journal import encoded
 from tokenhub.ledger.types import Amounts, BucketSpec, Need, Unit
 
 compiled = pytest.mark.skipif(not tally.compiled, reason="the core is not compiled here")
@@ -108,7 +107,7 @@ def test_lines_are_the_twins(charges: Any, told: set[int]) -> None:
     said = tally.lines([(Hold("r", path, granted), use, tokens) for granted, use, tokens in charges], told)
     if said is None:
         return
-    assert said == encoded([use for _, use, _ in charges])
+    assert said == msgspec.json.Encoder().encode_lines([use for _, use, _ in charges])
     assert all(
         use[0] in told and tokens <= granted[0] and use[6] <= granted[2] for granted, use, tokens in charges
     )

@@ -1,4 +1,4 @@
-"""What `leaves.c` says is what its twins in Python say, or nothing: for bodies, answers, heads and blocks of any kind."""
+"""What `leaves.c` says is what its twins in Python say, or nothing: for bodies, answers and heads of any kind."""
 
 import json
 from typing import Any
@@ -12,7 +12,6 @@ from tokenhub import native
 from tokenhub.kernel.errors import HubError
 from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.answer import read_plain_answer
-from tokenhub.maas.gateway.chunks import plain_events
 from tokenhub.maas.gateway.fast_path import known_head
 from tokenhub.maas.gateway.validation import parse_request, plain_chat, read_plain_chat
 from tokenhub.maas.gateway.whole_answer import is_whole
@@ -229,54 +228,10 @@ def test_a_known_head_is_told_as_in_python(lines: list[bytes], body: bytes) -> N
     assert leaves.known(data) == known_head(data)
 
 
-BLOCK = st.sampled_from(
-    [
-        b'data: {"a":1}\n\n',
-        b'data: {"usage":{"x":1}}\n\n',
-        b'{"usage": {}}\n\n',
-        b'{"finish_reason":"stop"}\n\n',
-        b"\n",
-        b"x",
-    ]
-)
-
-
-CHUNK = st.tuples(
-    st.lists(BLOCK, max_size=3),
-    st.sampled_from([b"%x", b"%x", b"%x", b"%X", b"0%x", b"000000000%x", b"%x;a=b"]),
-    st.sampled_from([0, 0, 0, 0, 1, -1, 100]),
-)
-
-
-@compiled
-@given(st.lists(CHUNK, max_size=4), st.sampled_from([b"", b"", b"0\r\n\r\n", b"\n", b"5"]))
-@example([([b'data: {"a":1}\n\n'] * 3, b"%x", 0)], b"")
-@example([([b'data: {"a":1}\n\n'], b"%x", 0)] * 3, b"")
-@example([([b"\n", b'data: {"a":1}\n\n'], b"%x", 0)], b"")
-@example([([], b"1", 0), ([b'data: {"a":1}\n\n'], b"%x", 0)], b"")
-def test_a_block_of_events_is_counted_as_in_python(
-    chunks: list[tuple[list[bytes], bytes, int]], tail: bytes
-) -> None:
-    block = b""
-    for parts, size, wrong in chunks:
-        inside = b"".join(parts)
-        line = size % max(len(inside) + wrong, 0) if b"%" in size else size
-        block += line + b"\r\n" + inside + b"\r\n"
-    block += tail
-    assert leaves.events(block) == plain_events(block)
-
-
-@compiled
-def test_the_usual_blocks_are_answered_for() -> None:
-    event = b'data: {"a":1}\n\n'
-    assert leaves.events(b"%x\r\n%b\r\n" % (len(event), event)) == 1
-    assert leaves.events(b"%x\r\n%b\r\n" % (2 * len(event), 2 * event) * 2) == 4
-
-
 def test_what_is_no_bytes_is_left_alone() -> None:
     odd: Any = "text"
     assert leaves.answer(odd) is None and leaves.chat(odd, 0) is None and leaves.known(odd) is None
-    assert leaves.whole(odd) == -1 and leaves.events(odd) in (0, -1)
+    assert leaves.whole(odd) == -1
 
 
 def test_without_a_compiler_the_reason_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tokenhub.maas.gateway import pipe
 from tokenhub.maas.gateway.chunks import plain_events
 from tokenhub.maas.gateway.pipe import Gate, PlainGate
 
+compiled = pytest.mark.skipif(not pipe.compiled, reason="the core is not compiled here")
 EVENT = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
 LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
 
@@ -50,7 +51,7 @@ def run(made: Callable[..., Any], steps: list[tuple[str, Any]]) -> list[object]:
     return [*seen, gate.take()]
 
 
-@pytest.mark.skipif(not pipe.compiled, reason="the core is not compiled here")
+@compiled
 @given(st.lists(STEP, max_size=12))
 def test_a_gate_is_the_same_in_c(steps: list[tuple[str, Any]]) -> None:
     assert run(Gate, steps) == run(PlainGate, steps)
@@ -87,7 +88,7 @@ def test_an_error_of_who_takes_a_block_is_passed_on() -> None:
             gate.data_received(chunk(EVENT))
 
 
-@pytest.mark.skipif(not pipe.compiled, reason="the core is not compiled here")
+@compiled
 def test_a_gate_that_was_not_made_leads_nowhere() -> None:
     made: Any = Gate
     gate = made.__new__(made)
@@ -100,3 +101,60 @@ def test_a_gate_that_was_not_made_leads_nowhere() -> None:
         gate.open("x")
     with pytest.raises(OverflowError):
         gate.open(2**63)
+
+
+def passed(block: Any) -> int:
+    """How many events of this block a gate in C lets pass."""
+    gate = Gate(lambda _: None, lambda _: None)
+    gate.open(1000)
+    gate.data_received(block)
+    return gate.take()
+
+
+PARTS = st.sampled_from(
+    [
+        b'data: {"a":1}\n\n',
+        b'data: {"usage":{"x":1}}\n\n',
+        b'{"usage": {}}\n\n',
+        b'{"finish_reason":"stop"}\n\n',
+        b"\n",
+        b"x",
+    ]
+)
+
+
+CHUNK = st.tuples(
+    st.lists(PARTS, max_size=3),
+    st.sampled_from([b"%x", b"%x", b"%x", b"%X", b"0%x", b"000000000%x", b"%x;a=b"]),
+    st.sampled_from([0, 0, 0, 0, 1, -1, 100]),
+)
+
+
+@compiled
+@given(st.lists(CHUNK, max_size=4), st.sampled_from([b"", b"", b"0\r\n\r\n", b"\n", b"5"]))
+@example([([b'data: {"a":1}\n\n'] * 3, b"%x", 0)], b"")
+@example([([b'data: {"a":1}\n\n'], b"%x", 0)] * 3, b"")
+@example([([b"\n", b'data: {"a":1}\n\n'], b"%x", 0)], b"")
+@example([([], b"1", 0), ([b'data: {"a":1}\n\n'], b"%x", 0)], b"")
+def test_a_block_of_events_is_counted_as_in_python(
+    chunks: list[tuple[list[bytes], bytes, int]], tail: bytes
+) -> None:
+    block = b""
+    for parts, size, wrong in chunks:
+        inside = b"".join(parts)
+        line = size % max(len(inside) + wrong, 0) if b"%" in size else size
+        block += line + b"\r\n" + inside + b"\r\n"
+    block += tail
+    assert passed(block) == plain_events(block)
+
+
+@compiled
+def test_the_usual_blocks_are_answered_for() -> None:
+    event = b'data: {"a":1}\n\n'
+    assert passed(b"%x\r\n%b\r\n" % (len(event), event)) == 1
+    assert passed(b"%x\r\n%b\r\n" % (2 * len(event), 2 * event) * 2) == 4
+
+
+@compiled
+def test_what_is_no_bytes_does_not_pass() -> None:
+    assert passed("text") == 0

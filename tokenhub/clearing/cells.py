@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tokenhub.budgets.types import Limit
 from tokenhub.ledger.buckets import BucketState
-from tokenhub.ledger.types import Amounts, BucketSpec, Need
+from tokenhub.ledger.types import Amounts, BucketSpec
 from tokenhub.metering.plain import PlainUse
 
 NEVER_MS = 2**62
@@ -108,7 +108,7 @@ class ClerkStats:
     """New work is refused (journal or database)."""
 
 
-def take(cells: tuple[Cell, ...], need: Need) -> bool:
+def take(cells: tuple[Cell, ...], need: Amounts) -> bool:
     """Take `need` from every cell, or from none."""
     for cell in cells:
         if cell.free < need[cell.unit]:
@@ -120,12 +120,10 @@ def take(cells: tuple[Cell, ...], need: Need) -> bool:
 
 def take_now(cells: tuple[Cell, ...], need: Amounts, now_ms: int) -> int:
     """Take `need` from every cell: 1, or 2 if a cell is low now. 0: one has too little, and nothing was taken."""
-    for cell in cells:
-        if cell.free < need[cell.unit]:
-            return 0
+    if not take(cells, need):
+        return 0
     low = 1
     for cell in cells:
-        cell.free -= need[cell.unit]
         cell.touched_ms = now_ms
         if cell.free < cell.low:
             low = 2

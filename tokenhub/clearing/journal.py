@@ -96,7 +96,7 @@ class Journal:
 
     def capture_plain(self, uses: Sequence[PlainUse], kinds: Kinds) -> None:
         """`capture` of plain uses, after the kinds that this file does not know yet. Raises: as `capture`."""
-        lines = encoded(uses)
+        lines = _encode_lines(uses)
         new = {use[0] for use in uses} - self.told
         if new:
             told = [b'["k",%b]\n' % _encode((number, kinds[number])) for number in sorted(new)]
@@ -171,11 +171,6 @@ class Journal:
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._size = 0
         self.told = set()
-
-
-def encoded(uses: Sequence[PlainUse]) -> bytes:
-    """Their lines."""
-    return _encode_lines(uses)
 
 
 def _written(event: UsageEvent) -> bytes:

@@ -32,6 +32,6 @@ _parts = _module if compiled else None
 take: Callable[[tuple[Cell, ...], Amounts, int], int] = getattr(_parts, "take", _no_take)
 """-1 where it did nothing. Twin: `cells.take_now`."""
 lines: Callable[[Sequence[Charge], set[int]], bytes | None] = getattr(_parts, "lines", _no_lines)
-"""The journal's lines of uses that are within their holds and of kinds that it was told. Twin: `journal.encoded`."""
+"""The journal's lines of uses that are within their holds and of kinds that it was told. Twin: `Clerk.journal_plain` without them."""
 close: Callable[[Sequence[Charge]], int] = getattr(_parts, "close", _no_close)
 """-1 where it did nothing. Twin: `cells.close`, which says True where this says 1."""

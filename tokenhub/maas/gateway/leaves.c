@@ -7,8 +7,6 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include "cursor.h"
-
-#include "blocks.h"
 #include <Python.h>
 
 #define FIELDS_MAX 24
@@ -370,15 +368,11 @@ static PyObject *known(PyObject *module, PyObject *block) {
     Py_RETURN_NONE;
 }
 
-/* events(block) -> how many events a block has that is whole chunks of them with nothing to look at; else 0 */
-static PyObject *events(PyObject *module, PyObject *block) { return PyLong_FromLong(plain_events(block)); }
-
 static PyMethodDef METHODS[] = {
     {"chat", (PyCFunction)(void (*)(void))chat, METH_FASTCALL, NULL},
     {"answer", answer, METH_O, NULL},
     {"whole", whole, METH_O, NULL},
     {"known", known, METH_O, NULL},
-    {"events", events, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -35,5 +35,3 @@ known: Callable[[bytes], tuple[bytes, int, int] | None] = getattr(_module, "know
 """Twin: `fast_path.known_head`."""
 whole: Callable[[bytes], int] = getattr(_module, "whole", _nowhere)
 """Where the body of a whole plain answer begins; -1 where it says nothing. Twin: `whole_answer.is_whole`."""
-events: Callable[[bytes], int] = getattr(_module, "events", _nowhere)
-"""-1 where it says nothing; 0 is an answer. Twin: `chunks.plain_events`."""
