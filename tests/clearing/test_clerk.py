@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from tests.clearing.conftest import Books, an_event, hold, settled, tokens, until
 from tokenhub.budgets.store import remove_limit, set_limit
 from tokenhub.budgets.types import Window
+from tokenhub.clearing.pages import Pages
 from tokenhub.clearing.teller import Ask
 from tokenhub.db.kept import Kept
 from tokenhub.kernel.clock import now_ms
@@ -336,15 +337,13 @@ async def test_a_cancelled_wait_leaks_nothing(books: Books) -> None:
 
 def _fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """No line of a journal can be written until what is returned is called."""
-    real = os.write
 
-    def full(fd: int, data: bytes) -> int:
-        if data.startswith((b"[", b"\n")):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(fd, data)
+    def full(fd: int, data: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
-    return lambda: monkeypatch.setattr(os, "write", real)
+    monkeypatch.setattr(Pages, "put", lambda self, data, at: False)
+    monkeypatch.setattr(os, "pwrite", full)
+    return monkeypatch.undo
 
 
 async def test_disk_full_refuses_and_comes_back(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:

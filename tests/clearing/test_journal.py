@@ -1,5 +1,6 @@
 """The journal: what survives, what is ignored, who may replay it."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import msgspec
 import pytest
 
 from tests.clearing.conftest import an_event
+from tokenhub.clearing import journal as journal_module
+from tokenhub.clearing import pages
 from tokenhub.clearing.journal import Journal, dead_owners, replay
+from tokenhub.clearing.pages import WINDOW_BYTES, Pages, keeps_room
 
 
 def test_replay_takes_captures_and_open_drafts(tmp_path: Path) -> None:
@@ -28,7 +32,7 @@ def test_a_torn_last_line_is_ignored(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "owner_1", fsync=False)
     journal.capture([an_event("req_1", 5)])
     journal.capture([an_event("req_2", 6)])
-    os.truncate(journal.path, journal.path.stat().st_size - 9)
+    os.truncate(journal.path, len(journal.path.read_bytes().rstrip(b"\0")) - 9)
     found = replay(tmp_path, "owner_1")
     assert [event.request_id for event in found.events] == ["req_1"] and found.bad_lines == 1
     journal.close(delete=False)
@@ -36,16 +40,94 @@ def test_a_torn_last_line_is_ignored(tmp_path: Path) -> None:
 
 def test_a_failed_write_does_not_spoil_the_next_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path, "owner_1", fsync=False)
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:20]))
+    real = os.pwrite
+    monkeypatch.setattr(Pages, "put", lambda self, data, at: False)
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, data[:20], at))
     with pytest.raises(Exception, match="journal"):
         journal.capture([an_event("req_1", 5)])
     assert journal.broken
-    monkeypatch.setattr(os, "write", real)
+    monkeypatch.setattr(os, "pwrite", real)
     assert journal.probe() and not journal.broken
     journal.capture([an_event("req_2", 6)])
     assert [event.request_id for event in replay(tmp_path, "owner_1").events] == ["req_2"]
     journal.close(delete=False)
+
+
+def _events(folder: Path) -> list[str]:
+    return [event.request_id for event in replay(folder, "owner_1").events]
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_lines_of_any_size_stand_one_behind_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: bool
+) -> None:
+    """Across windows, beside lines larger than one, whether or not the file can be mapped."""
+    monkeypatch.setattr(journal_module, "keeps_room", lambda folder: mapped)
+    journal = Journal(tmp_path, "owner_1", fsync=False)
+    made: list[str] = []
+    for number in range(60):
+        some = [
+            an_event(f"req_{number}_{part}", 5, app="x" * 3000) for part in range(1 + 30 * (number % 9 == 8))
+        ]
+        journal.capture(some)
+        made += [event.request_id for event in some]
+    assert _events(tmp_path) == made
+    size = len(journal.path.read_bytes().rstrip(b"\0"))
+    assert size > 4 * WINDOW_BYTES
+    finished = journal.rotate([])
+    assert finished.stat().st_size == size  # nothing stays allocated behind its end
+    journal.close(delete=True)
+
+
+def test_what_a_kill_left_half_stored_is_ignored(tmp_path: Path) -> None:
+    """A store into a mapping may end anywhere, also with its last bytes there and its middle not."""
+    journal = Journal(tmp_path, "owner_1", fsync=False)
+    journal.capture([an_event("req_1", 5)])
+    whole = (
+        msgspec.json.encode(an_event("req_2", 6)) + b"\n" + msgspec.json.encode(an_event("req_3", 7)) + b"\n"
+    )
+    end = len(journal.path.read_bytes().rstrip(b"\0"))
+    for left, right in ((0, 32), (32, 32), (len(whole) // 2, 0), (64, len(whole) // 2 - 80)):
+        torn = whole[:left] + b"\0" * (len(whole) - left - right) + whole[len(whole) - right :]
+        with journal.path.open("r+b") as file:
+            file.seek(end)
+            file.write(torn)
+        intact = [
+            name
+            for name, line in zip(("req_2", "req_3"), whole.splitlines(), strict=True)
+            if line in torn.split(b"\n")
+        ]
+        assert len(intact) < 2 and _events(tmp_path) == ["req_1", *intact]
+    journal.close(delete=True)
+
+
+def test_where_no_room_can_be_had_for_a_mapping_lines_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path, "owner_1", fsync=False)
+    journal.capture([an_event("req_1", 5)])
+
+    def full(fd: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        for number in range(200):  # past the window, and past what is allocated
+            journal.capture([an_event(f"req_{number}", 5, app="x" * 9000)])
+    journal.capture([an_event("req_last", 5)])
+    assert len(set(_events(tmp_path))) == 201 and not journal.broken
+    journal.close(delete=True)
+
+
+def test_only_file_systems_that_keep_room_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = tmp_path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    line = f"36 35 {os.major(device)}:{os.minor(device)} / /data rw,noatime shared:1 - {{}} /dev/sda rw\n"
+    monkeypatch.setattr(pages, "_MOUNTS", mounts)
+    assert not keeps_room(tmp_path)  # nobody says what it is
+    for kind, keeps in (("ext4", True), ("xfs", True), ("btrfs", False), ("overlay", False), ("nfs4", False)):
+        mounts.write_text("1 0 0:1 / / rw - btrfs none rw\n" + line.format(kind))
+        assert keeps_room(tmp_path) is keeps
 
 
 def test_a_journal_of_an_older_version_is_read(tmp_path: Path) -> None:

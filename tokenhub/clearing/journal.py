@@ -4,7 +4,7 @@ Files `<owner>.<n>.jsonl`; each line is an event (captured; an array of its fiel
 begins with the number of its kind, which stands in a line before: `["k", [number, kind]]`), `["d", draft]` (a
 checkpoint) or `["v", request_id]` (void). Older versions wrote `["c", event]`, and events as objects.
 `<owner>.lock` is flocked for the life of the process: a journal whose lock is free
-belongs to a dead one. A line without its newline was never acknowledged and is ignored.
+belongs to a dead one. A line without its newline, or with zero bytes in it, was never acknowledged and is ignored.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import astuple, fields
 
+from tokenhub.clearing.pages import Pages, keeps_room
 from tokenhub.kernel.errors import Unavailable
 from tokenhub.metering.plain import Kinds, PlainUse, event_of
 from tokenhub.metering.types import EVENT_FIELDS, Kind, UsageEvent
@@ -66,10 +67,12 @@ class Journal:
         self._lock_fd = _take_new_lock(folder / f"{owner_id}.lock")
         self._number = 0
         self._fd = -1
+        self._pages: Pages | None = None
         self._size = 0
         self.told: set[int] = set()
         """Kinds that stand in this file."""
-        self._torn = False
+        self._torn = False  # behind `_size` may stand what a write left that failed
+        self._mapped = not fsync and keeps_room(folder)
         self._probed_at = 0.0
         self.broken = False
         """The last write failed: new work must be refused until one succeeds."""
@@ -115,30 +118,35 @@ class Journal:
         self.append(b'["v",' + _encode(request_id) + b"]\n")
 
     def append(self, line: bytes) -> None:
-        """Write whole lines before returning (and fsync them where durability asks for that), or none."""
+        """Put whole lines there before returning (and fsync them where durability asks for that), or none."""
+        if self._pages is not None and self._pages.put(line, self._size):
+            self._size += len(line)
+            self.broken = False
+        else:
+            self._write_out(line)
+
+    def _write_out(self, line: bytes) -> None:
+        if self._pages is not None:
+            self._pages.close()  # the file may be made shorter
         try:
-            written = os.write(self._fd, b"\n" + line if self._torn else line)
-            if written != len(line) + self._torn:
+            if self._torn:
+                os.ftruncate(self._fd, self._size)
+                self._torn = False
+            written = os.pwrite(self._fd, line, self._size)
+            if written != len(line):
                 raise OSError(f"only {written} bytes were written")
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError as error:
-            self.broken = True
-            self._untear()
+            self.broken = self._torn = True
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+                self._torn = False
             raise Unavailable(
                 f"the journal cannot be written ({error.strerror or error}); no work is accepted until there is room"
             ) from error
-        self._torn = False
         self._size += written
-        if self.broken:
-            self.broken = False
-
-    def _untear(self) -> None:
-        """Take back what a write left that did not succeed whole."""
-        self._torn = True
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, self._size)
-            self._torn = False
+        self.broken = False
 
     def probe(self) -> bool:
         """Try to write again after a failure, at most four times a second; True if the journal works."""
@@ -152,25 +160,36 @@ class Journal:
 
     def rotate(self, drafts: Iterable[bytes]) -> Path:
         """Go on in a new file that starts with the drafts of open holds; returns the finished file."""
-        finished, old_fd = self.path, self._fd
+        finished, old = self.path, (self._fd, self._size, self._pages)
         self._open_next()
         for line in drafts:
             self.append(line)
-        os.close(old_fd)
+        _close(*old)
         return finished
 
     def close(self, *, delete: bool) -> None:
         """Let go of the lock; `delete` the files if everything in them is settled."""
-        os.close(self._fd)
+        _close(self._fd, self._size, self._pages)
         if delete:
             remove(self._folder, self._owner_id)
         os.close(self._lock_fd)
 
     def _open_next(self) -> None:
         self._number += 1
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._pages = Pages(self._fd) if self._mapped else None
         self._size = 0
+        self._torn = False
         self.told = set()
+
+
+def _close(fd: int, size: int, pages: Pages | None) -> None:
+    """Close a file at its end: what was allocated behind it goes back."""
+    if pages is not None:
+        pages.close()
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, size)
+    os.close(fd)
 
 
 def _written(event: UsageEvent) -> bytes:
@@ -214,7 +233,7 @@ def replay(folder: Path, owner_id: str) -> Replay:
     kinds: dict[int, Kind] = {}
     bad = 0
     for path in _files(folder, owner_id):
-        for line in path.read_bytes().split(b"\n"):
+        for line in path.read_bytes().rstrip(b"\0").split(b"\n"):
             if not line:
                 continue
             try:
