@@ -5,6 +5,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from tokenhub.kernel.errors import Unavailable, UpstreamError, UpstreamTimeout
+from tokenhub.maas.gateway.loopback import no_pacing
 from tokenhub.maas.gateway.timers import Timers
 from tokenhub.maas.gateway.turn import Turn
 from tokenhub.maas.gateway.upstream import UpstreamConnection
@@ -54,7 +55,10 @@ class Origin:
                     _, connection = await loop.create_unix_connection(self._new, self.unix)
                 else:
                     context = self.pool.ssl_context() if self.tls else None
-                    _, connection = await loop.create_connection(self._new, self.host, self.port, ssl=context)
+                    transport, connection = await loop.create_connection(
+                        self._new, self.host, self.port, ssl=context
+                    )
+                    no_pacing(transport.get_extra_info("socket"))
         except TimeoutError:
             raise UpstreamTimeout(f"No connection to the upstream within {timeout_s:g} s.") from None
         except ssl.SSLError as error:

@@ -26,6 +26,7 @@ from tokenhub.maas.gateway.errors import MethodNotAllowed, allow, error_body
 from tokenhub.maas.gateway.exchange import STATUS_LINE, Exchange
 from tokenhub.maas.gateway.fast_path import FastPath
 from tokenhub.maas.gateway.idempotency import Idempotency
+from tokenhub.maas.gateway.loopback import no_pacing
 from tokenhub.maas.gateway.metrics import Metrics
 from tokenhub.maas.gateway.pool import UpstreamPool
 from tokenhub.maas.gateway.prompt_bounds import PromptBounds
@@ -290,6 +291,7 @@ async def serve(
         settings, database, index=index, adapters=adapters, prompt_counter=prompt_counter, loop=loop
     )
     sock = sock or listen(settings.host, settings.port)
+    no_pacing(sock)
     _raise_file_limit(2 * settings.connections_max + 1000)
     await server.start()
     gc.collect()
