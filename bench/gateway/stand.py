@@ -51,13 +51,11 @@ class FreeClerk(Clerk):
         for hold, _, _ in charges:
             hold.closed = True
 
-    def journal_plain(
-        self, charges: Sequence[tuple[Hold, PlainUse, int]]
-    ) -> Sequence[tuple[Hold, PlainUse, int]]:
+    def journal_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> bool:
         """Not written."""
-        return charges
+        return True
 
-    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
+    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]], uses: Sequence[PlainUse]) -> None:
         """Not charged."""
         for hold, _, _ in charges:
             hold.closed = True

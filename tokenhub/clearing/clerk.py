@@ -249,12 +249,11 @@ class Clerk:
 
         Raises: Unavailable, then none of them was captured.
         """
-        self.close_plain(self.journal_plain(charges))
+        if self.journal_plain(charges):
+            self.close_plain(charges, [use for _, use, _ in charges])
 
-    def journal_plain(
-        self, charges: Sequence[tuple[Hold, PlainUse, int]]
-    ) -> Sequence[tuple[Hold, PlainUse, int]]:
-        """The part of `capture_plain` before which nothing may be sent; returns what `close_plain` needs at once after.
+    def journal_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> bool:
+        """The part of `capture_plain` before which nothing may be sent. True: `close_plain` must come at once after.
 
         Raises: as `capture_plain`.
         """
@@ -266,7 +265,7 @@ class Clerk:
                 granted = hold.granted
                 if tokens > granted[0] or use[6] > granted[2]:
                     self.capture_all([(one, self.kinds.event(its), used) for one, its, used in charges])
-                    return ()
+                    return False
         try:
             if lines is None:
                 journal.capture_plain([use for _, use, _ in charges], self.kinds)
@@ -277,7 +276,7 @@ class Clerk:
             for hold, _, _ in charges:
                 self.void(hold)
             raise
-        return charges
+        return True
 
     def void(self, hold: Hold) -> None:
         """Nothing was used: free the whole hold."""
@@ -324,10 +323,11 @@ class Clerk:
         if self._waiting.waiters or event.at_ms >= hold.path.until_ms or hold.cells is not hold.path.cells:
             self._after_release(hold)
 
-    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> None:
-        """Charge what was journaled and free the rest of the holds; those of one path that come together in one go."""
-        if not charges:
-            return
+    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]], uses: Sequence[PlainUse]) -> None:
+        """Charge what was journaled and free the rest of the holds; those of one path that come together in one go.
+
+        uses: those of the charges, in order; kept.
+        """
         over = tally.close(charges)
         if over < 0:
             over = close(charges)
@@ -335,7 +335,7 @@ class Clerk:
             for hold, use, _ in charges:
                 if hold.outlives(use[2]):
                     self._stale.update(hold.cells)
-        self._teller.capture([use for _, use, _ in charges])
+        self._teller.capture(uses)
         if self._waiting.waiters:
             self._waiting.released()
 

@@ -8,11 +8,11 @@ from tokenhub.kernel.errors import HubError, UpstreamError
 from tokenhub.kernel.usage import Usage
 from tokenhub.kernel.usage_dialects import COUNT_MAX
 from tokenhub.maas.gateway import leaves
+from tokenhub.maas.gateway.consumer import ResponseHead
 from tokenhub.maas.gateway.errors import from_upstream
 from tokenhub.maas.gateway.leaves import PlainAnswer
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
-from tokenhub.maas.gateway.upstream import ResponseHead
 from tokenhub.maas.gateway.upstream_adapter import Mender
 
 ANSWER_BYTES_MAX = 256 * 2**20

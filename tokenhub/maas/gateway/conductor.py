@@ -203,7 +203,8 @@ async def _run(job: _Job, deployments: Sequence[Deployment], first: Deployment) 
     while True:
         tried.append(deployment.id)
         job.meter.deployment = job.request.deployment = deployment
-        server.router.started(deployment)
+        load = server.router.load(deployment)
+        load.running += 1
         try:
             await _attempt(job, deployment)
             return
@@ -216,7 +217,7 @@ async def _run(job: _Job, deployments: Sequence[Deployment], first: Deployment) 
             if other is None or not lost.untouched or len(tried) >= ATTEMPTS_MAX:
                 raise lost.error from None
         finally:
-            server.router.ended(deployment)
+            load.running -= 1
         deployment = other
         if (other.context_tokens or CONTEXT_UNKNOWN_TOKENS) > (
             first.context_tokens or CONTEXT_UNKNOWN_TOKENS

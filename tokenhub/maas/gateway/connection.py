@@ -273,8 +273,8 @@ class ClientConnection(asyncio.Protocol):
         """The whole answer to the request on the fast path."""
         self.fast = None
         server = self.server
-        self.write(answer)
-        server.metrics.answered(200)
+        if self.transport is not None:
+            self.transport.write(answer)
         if server.draining:
             self.close()
             return

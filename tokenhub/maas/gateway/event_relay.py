@@ -14,12 +14,13 @@ from tokenhub.kernel.errors import HubError, UpstreamError
 from tokenhub.kernel.usage import Usage
 from tokenhub.kernel.usage_dialects import to_openai_chat
 from tokenhub.maas.gateway.assembly import Assembly
+from tokenhub.maas.gateway.consumer import ResponseHead
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.raw_relay import AFTER_DONE_S
 from tokenhub.maas.gateway.sse import DONE, EventSplitter, EventTooLarge, event_bytes
 from tokenhub.maas.gateway.strand import Signal
-from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
+from tokenhub.maas.gateway.upstream import UpstreamConnection
 from tokenhub.maas.gateway.upstream_adapter import Mender
 
 Json = dict[str, Any]

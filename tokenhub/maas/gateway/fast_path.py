@@ -28,15 +28,17 @@ from tokenhub.maas.gateway.answer import (
     plain_answer,
     read_answer,
 )
+from tokenhub.maas.gateway.consumer import ResponseHead
 from tokenhub.maas.gateway.exchange import JSON, STATUS_LINE, Exchange
 from tokenhub.maas.gateway.meter import Meter
 from tokenhub.maas.gateway.pool import Origin
 from tokenhub.maas.gateway.request import UPSTREAM_PATH
 from tokenhub.maas.gateway.sizing import plain_need
 from tokenhub.maas.gateway.snapshot import KeyRoute, Snapshot
-from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
+from tokenhub.maas.gateway.upstream import UpstreamConnection
 from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter
 from tokenhub.maas.gateway.validation import PLAIN_BYTES_MAX, parse_request, plain_chat
+from tokenhub.maas.routing.choice import Load
 from tokenhub.metering.plain import Kinds, PlainUse
 from tokenhub.pricing.errors import UnpricedDimension
 from tokenhub.pricing.price import ZERO_PRICE, Price
@@ -84,11 +86,14 @@ class Lane:
 
     __slots__ = (
         *("_epoch", "_event", "_name", "_numbers", "_path_id", "_price", "_until_ms"),
-        *("deployment", "head", "model", "origin", "times"),
+        *("deployment", "head", "load", "model", "origin", "times"),
     )
 
-    def __init__(self, route: KeyRoute, deployment: Deployment, origin: Origin, head: bytes) -> None:
+    def __init__(
+        self, route: KeyRoute, deployment: Deployment, load: Load, origin: Origin, head: bytes
+    ) -> None:
         self.deployment = deployment
+        self.load = load
         self.origin = origin
         self.times = deployment.timeouts
         self.head = head
@@ -206,12 +211,10 @@ class FastPath:
             if route is None:
                 return False
             known.routes[model] = route
-        deployment = server.router.choose(route.deployments, now_s=server.timers.now)
-        if deployment is None:
-            return False
-        lane = route.lanes.get(deployment.id) or self._lane(route, deployment)
+        lane = route.lane or self._choose(route)
         if lane is None:
             return False
+        deployment = lane.deployment
         price = lane.price(snapshot, at_ms)
         try:
             need = plain_need(limit, choices, size, deployment, price, at_ms=at_ms)
@@ -245,10 +248,10 @@ class FastPath:
         charges = self._charges
         if not charges:
             return
-        answered = self._answered
+        answered, server = self._answered, self._server
         self._charges, self._answered = [], []
         try:
-            journaled = self._server.clerk.journal_plain(charges)
+            journaled = server.clerk.journal_plain(charges)
         except HubError as error:
             for request, _ in answered:
                 request.fail(error)
@@ -257,15 +260,26 @@ class FastPath:
             for (request, body), (_, use, _) in zip(answered, charges, strict=True):
                 request.answer(use, body)
         finally:
-            self._server.clerk.close_plain(journaled)
+            uses = [use for _, use, _ in charges]
+            server.metrics.answered_plain(uses)
+            if journaled:
+                server.clerk.close_plain(charges, uses)
 
-    def _lane(self, route: KeyRoute, deployment: Deployment) -> Lane | None:
+    def _choose(self, route: KeyRoute) -> Lane | None:
         server = self._server
-        if not isinstance(server.adapter(deployment), ConformingAdapter):
+        deployment = server.router.choose(route.deployments, now_s=server.timers.now)
+        if deployment is None:
             return None
+        lane = route.lanes.get(deployment.id)
+        if lane is not None or not isinstance(server.adapter(deployment), ConformingAdapter):
+            return lane
         head = server.upstream_start(deployment, UPSTREAM_PATH["chat.completions"])
-        lane = Lane(route, deployment, server.pool.origin(deployment.base_url), head)
-        route.lanes[deployment.id] = lane
+        origin = server.pool.origin(deployment.base_url)
+        lane = route.lanes[deployment.id] = Lane(
+            route, deployment, server.router.load(deployment), origin, head
+        )
+        if len(route.deployments) == 1:
+            route.lane = lane
         return lane
 
 
@@ -312,7 +326,9 @@ class FastRequest:
         """Give the request to the upstream. From here on exactly one of `on_whole`, `on_end`, `on_lost` or
         `cancel` ends it."""
         connection, lane = self._connection, self._lane
-        upstream.send(
+        times, transport = lane.times, upstream.transport
+        assert transport is not None
+        transport.write(
             b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b%b%b"
             % (
                 lane.head,
@@ -321,25 +337,21 @@ class FastRequest:
                 before,
                 lane.model,
                 after,
-            ),
-            self,
-            first_s=lane.times.first_token_s,
-            idle_s=lane.times.idle_s,
-            on_whole=self.on_whole,
+            )
         )
         # No answer is read before this returns.
+        upstream.expect(self, first_s=times.first_token_s, idle_s=times.idle_s, on_whole=self.on_whole)
         connection.fast = self
         if not connection.write_paused:
             connection.deadline = 0.0
         self._upstream = upstream
-        connection.server.router.started(lane.deployment)
+        lane.load.running += 1
 
     def cancel(self) -> None:
         """The client is gone: so is the work for it."""
         self._upstream.abort(of=self)
-        server = self._connection.server
-        server.router.ended(self._lane.deployment)
-        server.clerk.void(self._hold)
+        self._lane.load.running -= 1
+        self._connection.server.clerk.void(self._hold)
 
     # -- the upstream's answer ------------------------------------------------------------------------------
 
@@ -356,7 +368,7 @@ class FastRequest:
         if amount_nano is None:
             self._closely(_PLAIN_HEAD, body)
             return
-        server.router.ended(lane.deployment)
+        lane.load.running -= 1
         at_ms = time.time_ns() // 1_000_000
         kind = lane.kind(server.clerk.kinds, self._price, hold.path_id, finish)
         use = (
@@ -385,7 +397,6 @@ class FastRequest:
                 body,
             )
         )
-        server.metrics.captured_plain(use)
 
     def fail(self, error: HubError) -> None:
         """An error answer."""
@@ -410,9 +421,8 @@ class FastRequest:
 
     def on_lost(self, error: HubError, *, untouched: bool) -> None:
         """The answer is cut. A kept connection that the upstream had closed meanwhile: once more, the long way."""
-        server = self._connection.server
-        server.router.ended(self._lane.deployment)
-        server.clerk.void(self._hold)
+        self._lane.load.running -= 1
+        self._connection.server.clerk.void(self._hold)
         if untouched:
             self._lane.origin.drop_idle()
             self._connection.long_way(self._data)
@@ -424,7 +434,7 @@ class FastRequest:
     def _closely(self, head: ResponseHead, body: bytes) -> None:
         """An answer that is no plain one: an error, odd counts, or none. As the conductor treats it."""
         server, lane, hold = self._connection.server, self._lane, self._hold
-        server.router.ended(lane.deployment)
+        lane.load.running -= 1
         request = parse_request("chat.completions", self._data[self._start :], request_id=hold.request_id)
         request.deployment = lane.deployment
         meter = Meter(

@@ -5,7 +5,7 @@ Plain integers and lists, because they are touched by every request.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tokenhub.metering.plain import Kinds, PlainUse
 from tokenhub.metering.types import KIND_FIELDS, UsageEvent
@@ -76,10 +76,11 @@ class Metrics:
         if len(pending) >= PENDING_MAX:
             self._fold()
 
-    def captured_plain(self, use: PlainUse) -> None:
-        """The same for a plain use."""
+    def answered_plain(self, uses: Sequence[PlainUse]) -> None:
+        """These plain uses were captured, and their requests answered."""
         pending = self._plain
-        pending.append(use)
+        pending += uses
+        self.answered(200, len(uses))
         if len(pending) >= PENDING_MAX:
             self._fold_plain()
 
@@ -117,9 +118,9 @@ class Metrics:
             model = self._models[name, endpoint] = _Model()
         return model
 
-    def answered(self, status: int) -> None:
-        """Any request was answered."""
-        self._answers[status] = self._answers.get(status, 0) + 1
+    def answered(self, status: int, count: int = 1) -> None:
+        """Any requests were answered."""
+        self._answers[status] = self._answers.get(status, 0) + count
 
     def render(self) -> bytes:
         """The exposition text."""

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tokenhub.kernel.errors import HubError, Unavailable, UpstreamError
+from tokenhub.maas.gateway.consumer import ResponseHead
 from tokenhub.maas.gateway.errors import ClientGone
 from tokenhub.maas.gateway.exchange import Exchange, header_block
 from tokenhub.maas.gateway.strand import Signal, Strand
-from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
+from tokenhub.maas.gateway.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from tokenhub.maas.gateway.server import GatewayServer

@@ -6,10 +6,11 @@ import msgspec
 
 from tokenhub.kernel.errors import HubError
 from tokenhub.maas.gateway.chunks import unframed
+from tokenhub.maas.gateway.consumer import ResponseHead
 from tokenhub.maas.gateway.exchange import Exchange
 from tokenhub.maas.gateway.meter import Meter, as_mapping
 from tokenhub.maas.gateway.strand import Signal
-from tokenhub.maas.gateway.upstream import ResponseHead, UpstreamConnection
+from tokenhub.maas.gateway.upstream import UpstreamConnection
 
 EVENT_BYTES_MAX = 16 * 2**20
 AFTER_DONE_S = 1.0

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tokenhub.budgets.paths import LimitBook
 from tokenhub.budgets.store import load_limits
 from tokenhub.clearing.cells import Path
-from tokenhub.clearing.clerk import Clerk
+from tokenhub.clearing.clerk import HEADERS_MS, Clerk
 from tokenhub.db import revision
 from tokenhub.db.engine import Database
 from tokenhub.identity.keys import load_keys
@@ -82,7 +82,10 @@ def load_revisions(database: Database) -> tuple[int, int]:
 class KeyRoute:
     """What every request of one key for one model and endpoint shares, until the next snapshot."""
 
-    __slots__ = ("_block", "_events", "_headers", "deployments", "endpoint", "lanes", "path", "principal")
+    __slots__ = (
+        *("_block", "_events", "_headers"),
+        *("deployments", "endpoint", "lane", "lanes", "path", "principal"),
+    )
 
     def __init__(
         self, principal: Principal, path: Path, deployments: Sequence[Deployment], endpoint: Endpoint
@@ -91,6 +94,8 @@ class KeyRoute:
         self.endpoint: Endpoint = endpoint
         self.lanes: dict[str, Lane] = {}
         """The fast path's, by deployment."""
+        self.lane: Lane | None = None
+        """Its only one, where there is no choice."""
         self.path = path
         self.deployments = deployments
         self._headers: list[tuple[bytes, bytes]] = []
@@ -99,7 +104,10 @@ class KeyRoute:
 
     def quota_headers(self, clerk: Clerk, at_ms: int) -> bytes:
         """Quota headers as they stand in a head; rendered again only when the clerk made new ones."""
-        headers = clerk.quota_headers(self.path, at_ms)
+        path = self.path
+        if path.headers is self._headers and 0 <= at_ms - path.headers_at_ms < HEADERS_MS:
+            return self._block
+        headers = clerk.quota_headers(path, at_ms)
         if headers is not self._headers:
             self._headers, self._block = headers, header_block(headers)
         return self._block

@@ -6,12 +6,12 @@ The framing of a chunked answer is followed here, so that a block of whole chunk
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from tokenhub.kernel.errors import HubError, UpstreamError, UpstreamTimeout
 from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.chunks import LAST, aligned
+from tokenhub.maas.gateway.consumer import ResponseHead, UpstreamConsumer, lower_fields
 from tokenhub.maas.gateway.errors import ClientGone
 from tokenhub.maas.gateway.pipe import Pipe
 from tokenhub.maas.gateway.whole_answer import is_whole
@@ -21,52 +21,9 @@ if TYPE_CHECKING:
 
 HEAD_BYTES_MAX = 64 * 1024
 WRITE_HIGH_WATER = 256 * 1024
-_FIELD = re.compile(rb"\r\n([^:\r\n\x00]+):[ \t]*([^\r\n\x00]*)")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\Z")
 _CHUNK_LINE_MAX = 1024
-
-
-@dataclass(slots=True)
-class ResponseHead:
-    """Status and headers of an upstream's answer."""
-
-    status: int
-    headers: dict[bytes, bytes]
-    """Names and values in lower case."""
-    raw: bytes
-    """The head as it came, without the last empty line."""
-
-    def fields(self) -> list[tuple[bytes, bytes]]:
-        """Every header in order, names in lower case, values as they came."""
-        return [(name.lower(), value) for name, value in _FIELD.findall(self.raw)]
-
-
-class UpstreamConsumer(Protocol):
-    """Who takes an answer. Calls come in this order: head, any data, then end or lost."""
-
-    wants_framed: bool
-    """Whole chunks that each end at an event boundary may come through `on_framed`."""
-
-    def on_head(self, head: ResponseHead) -> None:
-        """Status and headers."""
-        ...
-
-    def on_data(self, data: bytes) -> None:
-        """Body bytes, unframed."""
-        ...
-
-    def on_framed(self, data: bytes, *, last: bool) -> None:
-        """Body bytes, chunk framing included. `last`: the final chunk is among them, `on_end` follows."""
-        ...
-
-    def on_end(self) -> None:
-        """The answer is complete."""
-        ...
-
-    def on_lost(self, error: HubError, *, untouched: bool) -> None:
-        """The answer is cut. `untouched`: no byte of it had come."""
-        ...
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -132,22 +89,26 @@ class UpstreamConnection(asyncio.Protocol):
         first_s: float,
         idle_s: float,
         head_only: bool = False,
-        on_whole: Callable[[bytes], None] | None = None,
     ) -> None:
-        """Send a whole request. `first_s`: time to the first byte of the answer; `idle_s`: between any two.
-
-        on_whole: takes the body of a plain 200 that comes in one block, instead of all the consumer's calls.
-        """
+        """Send a whole request. `first_s`: time to the first byte of the answer; `idle_s`: between any two."""
         if self.transport is not None:
             self.transport.write(data)  # first of all: nothing is read before this returns
         self.expect(consumer, first_s=first_s, idle_s=idle_s, head_only=head_only)
-        self._on_whole = on_whole
 
     def expect(
-        self, consumer: UpstreamConsumer, *, first_s: float, idle_s: float, head_only: bool = False
+        self,
+        consumer: UpstreamConsumer,
+        *,
+        first_s: float,
+        idle_s: float,
+        head_only: bool = False,
+        on_whole: Callable[[bytes], None] | None = None,
     ) -> None:
-        """Give the coming answer to `consumer`; the request is written by the caller."""
-        self._consumer, self._on_whole = consumer, None
+        """Give the coming answer to `consumer`; the request is written by the caller.
+
+        on_whole: takes the body of a plain 200 that comes in one block, instead of all the consumer's calls.
+        """
+        self._consumer, self._on_whole = consumer, on_whole
         self.turn += 1
         self._in_head, self._touched, self._close_after = True, False, False
         self._head_only = head_only
@@ -331,7 +292,7 @@ class UpstreamConnection(asyncio.Protocol):
             if rest:
                 self._head(rest)
             return
-        head = ResponseHead(status, dict(_FIELD.findall(raw.lower())), raw)
+        head = ResponseHead(status, lower_fields(raw), raw)
         self._frame(head)
         consumer = self._consumer
         assert consumer is not None
@@ -344,13 +305,16 @@ class UpstreamConnection(asyncio.Protocol):
             (self._chunks if self._chunked else self._plain)(rest)
 
     def _take_whole(self, whole: Callable[[bytes], None], body: bytes) -> None:
-        self._buffer = b""
-        self._in_head, self._close_after = False, False
+        self._in_head = False
         self._consumer = None
         try:
             whole(body)
         finally:
-            self._release(clean=True)
+            if not self.closed:  # else nothing to undo: no pipe, no pause, no body that was streamed
+                self._buffer = b""
+                self.deadline = 0.0
+                self.reused = True
+                self.origin.release(self)
 
     def _frame(self, head: ResponseHead) -> None:
         headers = head.headers

@@ -10,10 +10,17 @@ REST_S = 2.0
 
 
 @dataclass(slots=True)
+class Load:
+    """What one deployment is doing for this gateway."""
+
+    running: int = 0
+
+
+@dataclass(slots=True)
 class Router:
     """What one gateway knows of its upstreams from use. Deployments are told by id."""
 
-    _busy: dict[str, int] = field(default_factory=dict[str, int])
+    _loads: dict[str, Load] = field(default_factory=dict[str, Load])
     _rest_until_s: dict[str, float] = field(default_factory=dict[str, float])
 
     def choose(
@@ -26,15 +33,14 @@ class Router:
         if not open_ones:
             return None
         rested = [one for one in open_ones if self._rest_until_s.get(one.id, 0.0) <= now_s]
-        return min(rested or open_ones, key=self._load)
+        return min(rested or open_ones, key=self._used)
 
-    def started(self, deployment: Deployment) -> None:
-        """A request went there."""
-        self._busy[deployment.id] = self._busy.get(deployment.id, 0) + 1
-
-    def ended(self, deployment: Deployment) -> None:
-        """It came back."""
-        self._busy[deployment.id] -= 1
+    def load(self, deployment: Deployment) -> Load:
+        """The same object each time; whoever sends a request there counts it in and out."""
+        load = self._loads.get(deployment.id)
+        if load is None:
+            load = self._loads[deployment.id] = Load()
+        return load
 
     def failed(self, deployment: Deployment, *, now_s: float) -> None:
         """It could not be reached, or broke before its first byte."""
@@ -42,7 +48,7 @@ class Router:
 
     def busy(self) -> dict[str, int]:
         """Requests in flight by deployment id."""
-        return dict(self._busy)
+        return {deployment_id: load.running for deployment_id, load in self._loads.items()}
 
-    def _load(self, deployment: Deployment) -> float:
-        return self._busy.get(deployment.id, 0) / max(deployment.slots, 1)
+    def _used(self, deployment: Deployment) -> float:
+        return self.load(deployment).running / max(deployment.slots, 1)
