@@ -7,7 +7,6 @@ import msgspec
 from tokenhub.kernel.errors import HubError, UpstreamError
 from tokenhub.kernel.usage import Usage
 from tokenhub.kernel.usage_dialects import COUNT_MAX
-from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.consumer import ResponseHead
 from tokenhub.maas.gateway.errors import from_upstream
 from tokenhub.maas.gateway.leaves import PlainAnswer
@@ -150,13 +149,8 @@ def check_answer(head: ResponseHead, body: bytes, mender: Mender | None) -> None
         raise UpstreamError("The upstream answered with a page or in a coding that nobody asked for.")
 
 
-def plain_answer(body: bytes) -> PlainAnswer | None:
-    """Uncached input, cached input, output and finish reason of the usual answer; None: look closer."""
-    return leaves.answer(body) or read_plain_answer(body)
-
-
 def read_plain_answer(body: bytes) -> PlainAnswer | None:
-    """`plain_answer`. What `leaves.answer` says is a part of this."""
+    """Of the usual answer; None: look closer. What `leaves.answer` says is a part of this."""
     try:
         envelope = _envelope(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

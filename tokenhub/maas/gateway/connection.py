@@ -52,7 +52,6 @@ class ClientConnection(asyncio.Protocol):
         "_parser",
         "_queue",
         "_target",
-        "_write_paused",
         "closed",
         "closing",
         "deadline",
@@ -62,6 +61,7 @@ class ClientConnection(asyncio.Protocol):
         "server",
         "transport",
         "unknown_head",
+        "write_paused",
     )
 
     def __init__(self, server: "GatewayServer") -> None:
@@ -89,7 +89,8 @@ class ClientConnection(asyncio.Protocol):
         self._in_head = False
         self._head_wire = 0
         self._body_wire = 0
-        self._write_paused = False
+        self.write_paused = False
+        """The client does not keep up."""
         self._lingering = False
 
     # -- socket ---------------------------------------------------------------------------------------------
@@ -160,14 +161,14 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not keep up: its producer stops, and it gets `write_timeout_s` to take some bytes."""
-        self._write_paused = True
+        self.write_paused = True
         self._set_deadline(self.server.settings.write_timeout_s)
         if self._queue and self._queue[0].valve is not None:
             self._queue[0].valve.pause()
 
     def resume_writing(self) -> None:
         """The client took enough."""
-        self._write_paused = False
+        self.write_paused = False
         if self._lingering:
             return
         self.deadline = 0.0
@@ -182,7 +183,7 @@ class ClientConnection(asyncio.Protocol):
         if self._awaited is not None:
             head, self._awaited = self._awaited[1], None
             self._feed(head)
-        if self._write_paused or self._lingering:
+        if self.write_paused or self._lingering:
             self.abort()
         elif self._queue and not self._queue[0].body_complete:
             self._refuse(RequestTimeout("The request body did not arrive in time."))
@@ -249,11 +250,6 @@ class ClientConnection(asyncio.Protocol):
             and not self._in_head
         )
 
-    @property
-    def write_paused(self) -> bool:
-        """The client does not keep up."""
-        return self._write_paused
-
     def expect_body(self, known: "KnownHead", head: bytes, length: int) -> None:
         """A known head came alone; its body of `length` bytes is to follow."""
         self._awaited = known, head, len(head) + length
@@ -278,7 +274,7 @@ class ClientConnection(asyncio.Protocol):
         if server.draining:
             self.close()
             return
-        if not self._write_paused:
+        if not self.write_paused:
             self.deadline = server.timers.now + server.settings.idle_timeout_s
         if self._backlog:
             server.loop.call_soon(self._next)
@@ -293,7 +289,7 @@ class ClientConnection(asyncio.Protocol):
         if not exchange.keep_alive or self.server.draining or not exchange.body_complete:
             self.close()
             return
-        if not self._write_paused:
+        if not self.write_paused:
             self._set_deadline(self.server.settings.idle_timeout_s)
         if self._queue or self._fault is not None or self._backlog:
             self.server.loop.call_soon(self._next)
@@ -410,7 +406,7 @@ class ClientConnection(asyncio.Protocol):
             self._stop(too_large(exchange.body_limit))
         if not exchange.responded:
             exchange.body.append(body)
-        if not self._write_paused:
+        if not self.write_paused:
             self.deadline = self.server.timers.now + self.server.settings.body_timeout_s
 
     def on_message_complete(self) -> None:
@@ -419,7 +415,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             return
         exchange.body_complete = True
-        if not self._write_paused:
+        if not self.write_paused:
             self.deadline = 0.0
         if exchange.streamed_body:
             if exchange.body_sink is not None:

@@ -13,35 +13,31 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from tokenhub.clearing.cells import Hold
 from tokenhub.identity.types import Principal
 from tokenhub.kernel.errors import HubError
-from tokenhub.maas.deployments.types import Deployment
 from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.admission import credential, find_principal
 from tokenhub.maas.gateway.answer import (
     Body,
     UpstreamLost,
     check_answer,
-    plain_answer,
     read_answer,
+    read_plain_answer,
 )
 from tokenhub.maas.gateway.consumer import ResponseHead
 from tokenhub.maas.gateway.exchange import JSON, STATUS_LINE, Exchange
+from tokenhub.maas.gateway.lane import Lane
 from tokenhub.maas.gateway.meter import Meter
-from tokenhub.maas.gateway.pool import Origin
 from tokenhub.maas.gateway.request import UPSTREAM_PATH
 from tokenhub.maas.gateway.sizing import plain_need
 from tokenhub.maas.gateway.snapshot import KeyRoute, Snapshot
 from tokenhub.maas.gateway.upstream import UpstreamConnection
 from tokenhub.maas.gateway.upstream_adapter import ConformingAdapter
 from tokenhub.maas.gateway.validation import PLAIN_BYTES_MAX, parse_request, plain_chat
-from tokenhub.maas.routing.choice import Load
-from tokenhub.metering.plain import Kinds, PlainUse
+from tokenhub.metering.plain import PlainUse
 from tokenhub.pricing.errors import UnpricedDimension
-from tokenhub.pricing.price import ZERO_PRICE, Price
+from tokenhub.pricing.price import Price
 from tokenhub.pricing.rating import rate_plain
 
 if TYPE_CHECKING:
@@ -81,69 +77,19 @@ class KnownHead:
         """By model, of `snapshot`."""
 
 
-class Lane:
-    """What all requests of one route to one deployment share."""
-
-    __slots__ = (
-        *("_epoch", "_event", "_name", "_numbers", "_path_id", "_price", "_until_ms"),
-        *("deployment", "head", "load", "model", "origin", "times"),
-    )
-
-    def __init__(
-        self, route: KeyRoute, deployment: Deployment, load: Load, origin: Origin, head: bytes
-    ) -> None:
-        self.deployment = deployment
-        self.load = load
-        self.origin = origin
-        self.times = deployment.timeouts
-        self.head = head
-        self.model = msgspec.json.encode(deployment.upstream_model)
-        self._event = route.usage_event(deployment)
-        self._event.source = "engine" if deployment.own_engine else "provider"
-        self._name = deployment.model
-        self._numbers: dict[str, int] = {}
-        self._price = ZERO_PRICE
-        self._until_ms = 0  # before then that is the price in force
-        self._path_id = ""
-        self._epoch = 0
-
-    def price(self, snapshot: Snapshot, at_ms: int) -> Price:
-        """The price in force; `snapshot` is the route's."""
-        if at_ms >= self._until_ms:
-            price = snapshot.price_of(self._name, at_ms)
-            self._until_ms = price.effective_to_ms
-            if price is not self._price:
-                self._price, self._numbers = price, {}
-        return self._price
-
-    def kind(self, kinds: Kinds, price: Price, path_id: str, finish: str) -> int:
-        """The number of the kind of a use that ended so."""
-        numbers = self._numbers
-        if self._price is not price:  # that of a request which began before it ended
-            numbers = {}
-        elif self._path_id != path_id or self._epoch != kinds.epoch:
-            self._path_id, self._epoch = path_id, kinds.epoch
-            numbers = self._numbers = {}
-        number = numbers.get(finish)
-        if number is None:
-            event = self._event
-            event.price_version_id, event.currency = price.version_id, price.currency
-            event.path_id, event.finish = path_id, finish
-            number = numbers[finish] = kinds.number(event)
-        return number
-
-
 class FastPath:
     """The known heads of one gateway, and the decision whether a request may go this way."""
 
-    __slots__ = ("_answered", "_charges", "_heads", "_server", "taken")
+    __slots__ = ("_heads", "_server", "answers", "charges", "taken", "uses")
 
     def __init__(self, server: "GatewayServer") -> None:
         self.taken = 0
         """Requests that went this way."""
         self._server = server
-        self._charges: list[tuple[Hold, PlainUse, int]] = []
-        self._answered: list[tuple[FastRequest, bytes]] = []
+        self.charges: list[tuple[Hold, PlainUse, int]] = []
+        """Of the answers that came in this turn; with `uses` and `answers` in step, until `flush`."""
+        self.uses: list[PlainUse] = []
+        self.answers: list[tuple[FastRequest, bytes]] = []
         self._heads: dict[bytes, KnownHead] = {}
 
     def take(self, connection: "ClientConnection", data: bytes) -> bool:
@@ -215,7 +161,9 @@ class FastPath:
         if lane is None:
             return False
         deployment = lane.deployment
-        price = lane.price(snapshot, at_ms)
+        if at_ms >= lane.price_until_ms:
+            lane.look_up_price(snapshot, at_ms)
+        price = lane.price
         try:
             need = plain_need(limit, choices, size, deployment, price, at_ms=at_ms)
         except UnpricedDimension:
@@ -229,38 +177,34 @@ class FastPath:
             server.clerk.void(hold)
             return False
         self.taken += 1
-        FastRequest(connection, data, start, at_ms, route, lane, price, hold).send(upstream, before, after)
+        connection.fast = FastRequest(
+            connection, data, start, at_ms, route, lane, price, hold, upstream, before, after
+        )
+        if not connection.write_paused:
+            connection.deadline = 0.0
         return True
 
     def forget(self) -> None:
         """Know no head any more."""
         self._heads.clear()
 
-    def finish(self, request: "FastRequest", hold: Hold, use: PlainUse, tokens: int, body: bytes) -> None:
-        """An answer is there: with the others of this turn it is captured, then sent."""
-        self._charges.append((hold, use, tokens))
-        self._answered.append((request, body))
-        if not self._server.turn.running:
-            self.flush()
-
     def flush(self) -> None:
         """The end of a turn: one journal write for all answers of it, then the answers."""
-        charges = self._charges
+        charges, uses, answers = self.charges, self.uses, self.answers
         if not charges:
             return
-        answered, server = self._answered, self._server
-        self._charges, self._answered = [], []
+        self.charges, self.uses, self.answers = [], [], []
+        server = self._server
         try:
             journaled = server.clerk.journal_plain(charges)
         except HubError as error:
-            for request, _ in answered:
+            for request, _ in answers:
                 request.fail(error)
             return
         try:
-            for (request, body), (_, use, _) in zip(answered, charges, strict=True):
+            for (request, body), use in zip(answers, uses, strict=True):
                 request.answer(use, body)
         finally:
-            uses = [use for _, use, _ in charges]
             server.metrics.answered_plain(uses)
             if journaled:
                 server.clerk.close_plain(charges, uses)
@@ -311,7 +255,12 @@ class FastRequest:
         lane: Lane,
         price: Price,
         hold: Hold,
+        upstream: UpstreamConnection,
+        before: bytes,
+        after: bytes,
     ) -> None:
+        """Give the request to the upstream. From here on exactly one of `on_whole`, `on_end`, `on_lost` or
+        `cancel` ends it; no answer is read before this returns."""
         self._connection = connection
         self._data = data
         self._start = start
@@ -321,30 +270,21 @@ class FastRequest:
         self._price = price
         self._hold = hold
         self._head: ResponseHead | None = None
-
-    def send(self, upstream: UpstreamConnection, before: bytes, after: bytes) -> None:
-        """Give the request to the upstream. From here on exactly one of `on_whole`, `on_end`, `on_lost` or
-        `cancel` ends it."""
-        connection, lane = self._connection, self._lane
+        self._upstream = upstream
         times, transport = lane.times, upstream.transport
         assert transport is not None
         transport.write(
             b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b%b%b"
             % (
                 lane.head,
-                self._hold.request_id.encode(),
+                hold.request_id.encode(),
                 len(before) + len(lane.model) + len(after),
                 before,
                 lane.model,
                 after,
             )
         )
-        # No answer is read before this returns.
         upstream.expect(self, first_s=times.first_token_s, idle_s=times.idle_s, on_whole=self.on_whole)
-        connection.fast = self
-        if not connection.write_paused:
-            connection.deadline = 0.0
-        self._upstream = upstream
         lane.load.running += 1
 
     def cancel(self) -> None:
@@ -359,7 +299,7 @@ class FastRequest:
         """The whole answer in one block."""
         connection, lane, hold = self._connection, self._lane, self._hold
         server = connection.server
-        counts = plain_answer(body)
+        counts = leaves.answer(body) or read_plain_answer(body)
         if counts is None:
             self._closely(_PLAIN_HEAD, body)
             return
@@ -381,7 +321,12 @@ class FastRequest:
             amount_nano,
             at_ms - self._started_ms,
         )
-        server.fast_path.finish(self, hold, use, fresh + cached + output, body)
+        fast_path = server.fast_path
+        fast_path.charges.append((hold, use, fresh + cached + output))
+        fast_path.uses.append(use)
+        fast_path.answers.append((self, body))
+        if not server.turn.running:
+            fast_path.flush()
 
     def answer(self, use: PlainUse, body: bytes) -> None:
         """It is in the journal: the client gets it."""

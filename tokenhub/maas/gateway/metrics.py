@@ -80,7 +80,7 @@ class Metrics:
         """These plain uses were captured, and their requests answered."""
         pending = self._plain
         pending += uses
-        self.answered(200, len(uses))
+        self._answers[200] = self._answers.get(200, 0) + len(uses)
         if len(pending) >= PENDING_MAX:
             self._fold_plain()
 
@@ -118,9 +118,9 @@ class Metrics:
             model = self._models[name, endpoint] = _Model()
         return model
 
-    def answered(self, status: int, count: int = 1) -> None:
-        """Any requests were answered."""
-        self._answers[status] = self._answers.get(status, 0) + count
+    def answered(self, status: int) -> None:
+        """Any request was answered."""
+        self._answers[status] = self._answers.get(status, 0) + 1
 
     def render(self) -> bytes:
         """The exposition text."""

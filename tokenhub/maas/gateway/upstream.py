@@ -244,7 +244,12 @@ class UpstreamConnection(asyncio.Protocol):
     def _parse(self, data: bytes) -> None:
         try:
             if self._in_head:
-                self._head(data)
+                whole = self._on_whole
+                body_at = 0 if whole is None or self._buffer else leaves.whole(data)
+                if whole is not None and body_at > 0:
+                    self._take_whole(whole, data[body_at:])
+                else:
+                    self._head(data)
             elif self._chunked:
                 self._chunks(data)
             else:
@@ -267,10 +272,6 @@ class UpstreamConnection(asyncio.Protocol):
     def _head(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
         whole, self._on_whole = self._on_whole, None
-        body_at = 0 if whole is None else leaves.whole(data)
-        if whole is not None and body_at > 0:
-            self._take_whole(whole, data[body_at:])
-            return
         end = data.find(b"\r\n\r\n")
         if end < 0:
             if len(data) > HEAD_BYTES_MAX:
@@ -306,7 +307,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _take_whole(self, whole: Callable[[bytes], None], body: bytes) -> None:
         self._in_head = False
-        self._consumer = None
+        self._consumer = self._on_whole = None
         try:
             whole(body)
         finally:
