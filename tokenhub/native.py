@@ -21,6 +21,7 @@ SOURCES = {
     "leaves": ("maas/gateway/leaves.c", "maas/gateway/cursor.h"),
     "gate": ("maas/gateway/gate.c",),
     "tally": ("clearing/tally.c",),
+    "uses": ("metering/uses.c",),
 }
 """Of each compiled part: what is compiled, and what that includes."""
 BUILT = HERE / "_built"

@@ -51,11 +51,11 @@ class FreeClerk(Clerk):
         for hold, _, _ in charges:
             hold.closed = True
 
-    def journal_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> bool:
+    def journal_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> bytes:
         """Not written."""
-        return True
+        return b""
 
-    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]], uses: Sequence[PlainUse]) -> None:
+    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]], lines: bytes) -> None:
         """Not charged."""
         for hold, _, _ in charges:
             hold.closed = True

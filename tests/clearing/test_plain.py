@@ -10,9 +10,10 @@ from tests.clearing.conftest import Books, a_plain_use, an_event, hold, settled
 from tokenhub.clearing import clerk as clerk_module
 from tokenhub.clearing.journal import Journal, replay
 from tokenhub.kernel.errors import Unavailable
-from tokenhub.metering.groups import digest, groups_of, groups_of_uses
-from tokenhub.metering.plain import Kinds, PlainUse, Use
+from tokenhub.metering.groups import Group, digest, groups_of, groups_of_uses
+from tokenhub.metering.plain import Kinds, PlainUse
 from tokenhub.metering.types import UsageEvent
+from tokenhub.metering.uses import Uses, lines_of
 
 
 def some_uses(kinds: Kinds, count: int) -> list[PlainUse]:
@@ -31,15 +32,15 @@ def test_groups_of_plain_uses_are_those_of_their_events(count: int, mixed: bool)
     kinds = Kinds()
     plain = some_uses(kinds, count)
     events = [kinds.event(use) for use in plain]
-    uses: list[Use] = [
-        event if mixed and at % 4 == 0 else use
-        for at, (use, event) in enumerate(zip(plain, events, strict=True))
-    ]
+    uses = Uses(events[::4] if mixed else ())
+    uses.add(lines_of([use for at, use in enumerate(plain) if not (mixed and at % 4 == 0)]))
     found = sorted(groups_of_uses(uses, kinds), key=lambda group: group.model)
     expected = sorted(groups_of(events), key=lambda group: group.model)
     for one, other in zip(found, expected, strict=True):
-        names = set(one.__slots__) - {"plain"}
+        names = Group.__slots__
         assert {name: getattr(one, name) for name in names} == {name: getattr(other, name) for name in names}
+        assert (one.ids(), one.columns(), one.span_ms()) == (other.ids(), other.columns(), other.span_ms())
+        assert [*one.texts()] == [*other.texts()]
         assert one.totals_by_step(7) == other.totals_by_step(7)
     assert digest(found) == digest(expected)
 

@@ -27,6 +27,7 @@ from tokenhub.kernel.errors import HubError
 from tokenhub.kernel.ids import new_id
 from tokenhub.ledger.types import Need, Unit
 from tokenhub.metering.plain import PlainUse
+from tokenhub.metering.uses import Uses
 
 CAP = 600
 
@@ -46,7 +47,7 @@ def crash(clerk: Clerk) -> None:
     teller._settle_due = lambda: None  # type: ignore[method-assign]
     teller._captured.clear()
     teller.returns.clear()
-    teller._batch, teller._batch_returns = [], {}
+    teller._batch, teller._batch_returns = Uses(), {}
     teller.stop(timeout_s=10)
     if clerk._tend_handle is not None:
         clerk._tend_handle.cancel()

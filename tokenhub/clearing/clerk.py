@@ -249,11 +249,10 @@ class Clerk:
 
         Raises: Unavailable, then none of them was captured.
         """
-        if self.journal_plain(charges):
-            self.close_plain(charges, [use for _, use, _ in charges])
+        self.close_plain(charges, self.journal_plain(charges))
 
-    def journal_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> bool:
-        """The part of `capture_plain` before which nothing may be sent. True: `close_plain` must come at once after.
+    def journal_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]]) -> bytes:
+        """The part of `capture_plain` before which nothing may be sent; what `close_plain` needs, which must come at once after.
 
         Raises: as `capture_plain`.
         """
@@ -265,10 +264,10 @@ class Clerk:
                 granted = hold.granted
                 if tokens > granted[0] or use[6] > granted[2]:
                     self.capture_all([(one, self.kinds.event(its), used) for one, its, used in charges])
-                    return False
+                    return b""
         try:
             if lines is None:
-                journal.capture_plain([use for _, use, _ in charges], self.kinds)
+                lines = journal.capture_plain([use for _, use, _ in charges], self.kinds)
             else:
                 journal.append(lines)
         except Unavailable:
@@ -276,7 +275,7 @@ class Clerk:
             for hold, _, _ in charges:
                 self.void(hold)
             raise
-        return True
+        return lines
 
     def void(self, hold: Hold) -> None:
         """Nothing was used: free the whole hold."""
@@ -319,15 +318,17 @@ class Clerk:
             cell.free += granted[unit] - used[unit]
         if hold.draft is not None:
             self._drafted.pop(hold.request_id, None)
-        self._teller.capture((event,))
+        self._teller.capture((event,), 1)
         if self._waiting.waiters or event.at_ms >= hold.path.until_ms or hold.cells is not hold.path.cells:
             self._after_release(hold)
 
-    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]], uses: Sequence[PlainUse]) -> None:
+    def close_plain(self, charges: Sequence[tuple[Hold, PlainUse, int]], lines: bytes) -> None:
         """Charge what was journaled and free the rest of the holds; those of one path that come together in one go.
 
-        uses: those of the charges, in order; kept.
+        lines: what `journal_plain` returned for these charges.
         """
+        if not lines:
+            return
         over = tally.close(charges)
         if over < 0:
             over = close(charges)
@@ -335,7 +336,7 @@ class Clerk:
             for hold, use, _ in charges:
                 if hold.outlives(use[2]):
                     self._stale.update(hold.cells)
-        self._teller.capture(uses)
+        self._teller.capture(lines, len(charges))
         if self._waiting.waiters:
             self._waiting.released()
 

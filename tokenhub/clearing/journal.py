@@ -23,6 +23,7 @@ from tokenhub.clearing.pages import Pages, keeps_room
 from tokenhub.kernel.errors import Unavailable
 from tokenhub.metering.plain import Kinds, PlainUse, event_of
 from tokenhub.metering.types import EVENT_FIELDS, Kind, UsageEvent
+from tokenhub.metering.uses import lines_of
 
 ROTATE_BYTES = 32 * 2**20
 _PROBE_S = 0.25
@@ -97,15 +98,14 @@ class Journal:
             lines = _encode_lines(events)
         self.append(lines)
 
-    def capture_plain(self, uses: Sequence[PlainUse], kinds: Kinds) -> None:
-        """`capture` of plain uses, after the kinds that this file does not know yet. Raises: as `capture`."""
-        lines = _encode_lines(uses)
+    def capture_plain(self, uses: Sequence[PlainUse], kinds: Kinds) -> bytes:
+        """`capture` of plain uses, after the kinds that this file does not know yet; returns their lines. Raises: as `capture`."""
+        lines = lines_of(uses)
         new = {use[0] for use in uses} - self.told
-        if new:
-            told = [b'["k",%b]\n' % _encode((number, kinds[number])) for number in sorted(new)]
-            lines = b"".join((*told, lines))
-        self.append(lines)
+        told = [b'["k",%b]\n' % _encode((number, kinds[number])) for number in sorted(new)]
+        self.append(b"".join((*told, lines)))
         self.told |= new
+        return lines
 
     def checkpoint(self, draft: UsageEvent) -> bytes:
         """Write a draft; returns the line. Raises: Unavailable as `capture`."""

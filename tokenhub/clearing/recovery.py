@@ -18,6 +18,7 @@ from tokenhub.kernel.clock import now_ms
 from tokenhub.ledger import buckets, owners
 from tokenhub.metering.plain import Kinds
 from tokenhub.metering.store import known_requests
+from tokenhub.metering.uses import Uses
 
 _BATCH = 1000
 _log = structlog.get_logger()
@@ -61,7 +62,7 @@ def _recover(database: Database, folder: Path, owner_id: str, report: RecoveryRe
             settle(
                 connection,
                 owner_id,
-                events,
+                Uses(events),
                 kinds=Kinds(),  # the journal's plain uses were read as events
                 paths=paths,
                 returns={},

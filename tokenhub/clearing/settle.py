@@ -14,8 +14,9 @@ from tokenhub.ledger.buckets import BucketState, Charge
 from tokenhub.ledger.types import BucketSpec, Unit
 from tokenhub.metering import store as metering
 from tokenhub.metering.groups import Group, digest, groups_of_uses
-from tokenhub.metering.plain import Kinds, Use
+from tokenhub.metering.plain import Kinds
 from tokenhub.metering.types import Kind, UsageEvent
+from tokenhub.metering.uses import Uses
 
 PathBucket = tuple[str, int, int]
 """(bucket id, unit, length of a sub-window in ms or 0)."""
@@ -44,7 +45,7 @@ def load_paths(connection: Connection, path_ids: set[str]) -> dict[str, list[Pat
 def settle(
     connection: Connection,
     owner_id: str,
-    uses: Sequence[Use],
+    uses: Uses,
     *,
     kinds: Kinds,
     paths: Mapping[str, Sequence[PathBucket]],
@@ -61,9 +62,9 @@ def settle(
     Lock order: buckets by id, kinds by hash, accounts by id, the chain head.
     """
     if again:
-        events = {event.request_id: event for event in [_as_event(use, kinds) for use in uses]}
+        events = {event.request_id: event for event in uses.as_events(kinds)}
         known = metering.known_requests(connection, events)
-        uses = [event for request_id, event in events.items() if request_id not in known]
+        uses = Uses(event for request_id, event in events.items() if request_id not in known)
     groups = groups_of_uses(uses, kinds)
     states = buckets.charge(connection, owner_id, charges_of(groups, paths, returns), now_ms=now_ms)
     if groups:
@@ -86,10 +87,6 @@ def settle(
             transfer_id=transfer_id,
         )
     return states
-
-
-def _as_event(use: Use, kinds: Kinds) -> UsageEvent:
-    return kinds.event(use) if isinstance(use, tuple) else use
 
 
 def charges_of(

@@ -26,8 +26,9 @@ from tokenhub.kernel.clock import now_ms
 from tokenhub.ledger import buckets, owners
 from tokenhub.ledger.buckets import BucketState, Grant, Order
 from tokenhub.ledger.types import BucketSpec
-from tokenhub.metering.plain import Kinds, Use
-from tokenhub.metering.types import Kind
+from tokenhub.metering.plain import Kinds
+from tokenhub.metering.types import Kind, UsageEvent
+from tokenhub.metering.uses import Uses
 
 BATCH_S = 0.04
 """How long captured requests are gathered before they are settled."""
@@ -93,13 +94,13 @@ class Teller:
         """A grant whose commit was not acknowledged: its amounts, and its leases if it is in the books."""
         self.captures = 0
         """Uses captured since the start."""
-        self._captured: deque[Sequence[Use]] = deque()  # as they came together
+        self._captured: deque[Sequence[UsageEvent] | bytes] = deque()  # as they came together
         self._taken = 0  # of `captures`, into a batch
         self.returns: deque[tuple[str, int]] = deque()
         self._asks: deque[Ask] = deque()
         self._paths: dict[str, list[PathBucket]] = {"": []}
         self._kind_ids: dict[Kind, int] = {}
-        self._batch: list[Use] = []
+        self._batch = Uses()
         self._batch_returns: dict[str, int] = {}
         self._again = False
         self._states: list[BucketState] = []  # after the last try of the batch: it may be in the books
@@ -132,10 +133,10 @@ class Teller:
         self.sleeping = False
         self._wake.set()
 
-    def capture(self, uses: Sequence[Use]) -> None:
-        """Settle these within a batch window."""
-        self._captured.append(uses)
-        self.captures += len(uses)
+    def capture(self, some: Sequence[UsageEvent] | bytes, count: int) -> None:
+        """Settle so many events, or lines of plain uses, within a batch window."""
+        self._captured.append(some)
+        self.captures += count
         if self.sleeping or (self.captures - self._taken >= BATCH_EVENTS and not self._wake.is_set()):
             self.wake()
 
@@ -193,7 +194,11 @@ class Teller:
 
     def _has_work(self) -> bool:
         return bool(
-            self._captured or self.returns or self._batch or self._batch_returns or self._unsure is not None
+            self._captured
+            or self.returns
+            or self._batch.count
+            or self._batch_returns
+            or self._unsure is not None
         )
 
     def _sleep(self) -> None:
@@ -321,12 +326,13 @@ class Teller:
                 )
         self._serial += 1
         since, self._settled_at = self._settled_at, time.monotonic()
-        busy = len(self._batch) > 1 and len(self._batch) >= BUSY_PER_S * (self._settled_at - since)
+        count = self._batch.count
+        busy = count > 1 and count >= BUSY_PER_S * (self._settled_at - since)
         self._batch_s = BUSY_BATCH_S if busy else BATCH_S
         self._again = False
         self.failing_since = None
-        self.settled += len(self._batch)
-        self._batch = []
+        self.settled += count
+        self._batch = Uses()
         self._batch_returns = {}
         states, self._states = self._states, []
         if states:
@@ -334,9 +340,9 @@ class Teller:
 
     def _gather(self) -> None:
         """Make a batch. Nothing is added to one that was tried: it may be in the books, known there by its serial."""
-        while self._captured and len(self._batch) < BATCH_EVENTS:
-            self._batch += self._captured.popleft()
-        self._taken = self.settled + len(self._batch)
+        while self._captured and self._batch.count < BATCH_EVENTS:
+            self._batch.add(self._captured.popleft())
+        self._taken = self.settled + self._batch.count
         while self.returns:
             bucket_id, amount = self.returns.popleft()
             self._batch_returns[bucket_id] = self._batch_returns.get(bucket_id, 0) + amount

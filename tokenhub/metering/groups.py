@@ -1,16 +1,16 @@
 """Usage events by what they have in common: the form in which a batch is settled and proved."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from itertools import chain, groupby
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, cast
 
 import msgspec
 from msgspec.structs import astuple
 
-from tokenhub.metering.plain import PLAIN_COLUMNS, PLAIN_WIDTH, Kinds, PlainUse, Use
+from tokenhub.metering.plain import PLAIN_COLUMNS, Kinds
 from tokenhub.metering.types import EVENT_FIELDS, KIND_FIELDS, LINE_FIELDS, SELDOM_FIELDS, Kind, UsageEvent
+from tokenhub.metering.uses import OneKind, Uses, by_kind, columns_of, plain_uses
 
 _ORG, _MODEL, _CURRENCY, _PATH = (
     KIND_FIELDS.index(name) for name in ("org_id", "model", "currency", "path_id")
@@ -25,42 +25,25 @@ _OVER_TOKENS, _OVER_NANO = _NUMBERS.index("overage_tokens"), _NUMBERS.index("ove
 _WIDTH, _LINE = len(EVENT_FIELDS), len(LINE_FIELDS)
 _encode = msgspec.json.Encoder().encode
 _request_id = attrgetter("request_id")
-_number = itemgetter(0)
+_words = itemgetter(0)
 
 
 class Group:
-    """Requests of one kind, in order of their ids: a column for each of LINE_FIELDS, and sums."""
+    """Requests of one kind, in order of their ids, and sums."""
 
     __slots__ = (
-        "amount_nano",
-        "columns",
-        "ids",
-        "kind",
-        "overage_nano",
-        "overage_tokens",
-        "plain",
-        "seldom",
-        "tokens",
+        *("amount_nano", "count", "kind", "overage_nano", "overage_tokens", "seldom", "tokens"),
         "undelivered",
     )
 
-    def __init__(
-        self, kind: Kind, ids: list[str], columns: list[list[int]], plain: list[Any] | None = None
-    ) -> None:
+    def __init__(self, kind: Kind, count: int, tokens: int, amount_nano: int) -> None:
         self.kind = kind
-        self.ids = ids
-        self.plain = plain
-        """Plain uses, if they all are, one behind the other."""
-        self.columns = columns
-        """Of everything but the request ids. One list may stand for several columns."""
-        distinct = {id(column): column for column in columns[_TOKENS]}
-        self.tokens = sum(map(sum, distinct.values()))
-        self.amount_nano = sum(columns[_AMOUNT])
-        self.seldom = plain is None and any(any(columns[number]) for number in _SELDOM)
+        self.count = count
+        self.tokens = tokens
+        self.amount_nano = amount_nano
+        self.seldom = False
         """Some of SELDOM_FIELDS are not 0."""
-        self.undelivered = sum(columns[_UNDELIVERED]) if self.seldom else 0
-        self.overage_tokens = sum(columns[_OVER_TOKENS]) if self.seldom else 0
-        self.overage_nano = sum(columns[_OVER_NANO]) if self.seldom else 0
+        self.undelivered = self.overage_tokens = self.overage_nano = 0
 
     @property
     def org_id(self) -> str:
@@ -84,21 +67,100 @@ class Group:
 
     def totals(self) -> tuple[int, int, int]:
         """(tokens, requests, nano)."""
-        return self.tokens, len(self.ids), self.amount_nano
+        return self.tokens, self.count, self.amount_nano
+
+    def ids(self) -> list[str]:
+        """Their request ids."""
+        raise NotImplementedError
+
+    def columns(self) -> list[list[int]]:
+        """For each of LINE_FIELDS but the ids. One list may stand for several columns."""
+        raise NotImplementedError
+
+    def texts(self) -> Iterator[bytes]:
+        """The ids and the columns as JSON."""
+        yield _encode(self.ids())
+        columns = self.columns()
+        written = {id(column): column for column in columns}
+        texts = {name: _encode(column) for name, column in written.items()}
+        for column in columns:
+            yield texts[id(column)]
+
+    def span_ms(self) -> tuple[int, int]:
+        """The first and the last instant."""
+        at_ms = self.columns()[_AT]
+        return min(at_ms), max(at_ms)
 
     def totals_by_step(self, step_ms: int) -> dict[int, tuple[int, int, int]]:
-        """The same for each sub-window of this length: its start -> totals."""
-        at = self.columns[_AT]
-        first = min(at) // step_ms
-        if max(at) // step_ms == first:
+        """Totals of each sub-window of this length, by its start."""
+        first, last = (instant // step_ms for instant in self.span_ms())
+        if first == last:
             return {first * step_ms: self.totals()}
+        columns = self.columns()
         steps: dict[int, tuple[int, int, int]] = {}
-        tokens = map(sum, zip(*self.columns[_TOKENS], strict=True))
-        for instant, used, nano in zip(at, tokens, self.columns[_AMOUNT], strict=True):
+        tokens = map(sum, zip(*columns[_TOKENS], strict=True))
+        for instant, used, nano in zip(columns[_AT], tokens, columns[_AMOUNT], strict=True):
             start = instant // step_ms * step_ms
             have = steps.get(start, (0, 0, 0))
             steps[start] = (have[0] + used, have[1] + 1, have[2] + nano)
         return steps
+
+
+class EventGroup(Group):
+    """Of events."""
+
+    __slots__ = ("_columns", "_ids")
+
+    def __init__(self, kind: Kind, values: list[Any]) -> None:
+        """values: whole events, one behind the other."""
+        self._ids = cast(list[str], values[0::_WIDTH])
+        columns = self._columns = [cast(list[int], values[number::_WIDTH]) for number in range(1, _LINE)]
+        super().__init__(kind, len(self._ids), sum(map(sum, columns[_TOKENS])), sum(columns[_AMOUNT]))
+        if any(any(columns[number]) for number in _SELDOM):
+            self.seldom = True
+            self.undelivered = sum(columns[_UNDELIVERED])
+            self.overage_tokens = sum(columns[_OVER_TOKENS])
+            self.overage_nano = sum(columns[_OVER_NANO])
+
+    def ids(self) -> list[str]:
+        """Their request ids."""
+        return self._ids
+
+    def columns(self) -> list[list[int]]:
+        """Made at the start."""
+        return self._columns
+
+
+class PlainGroup(Group):
+    """Of plain uses, read from their lines where somebody wants more than sums."""
+
+    __slots__ = ("uses",)
+
+    def __init__(self, kind: Kind, uses: OneKind) -> None:
+        super().__init__(kind, uses.requests, uses.tokens, uses.amount_nano)
+        self.uses = uses
+
+    def ids(self) -> list[str]:
+        """Read each time."""
+        return columns_of(self.uses)[1]
+
+    def columns(self) -> list[list[int]]:
+        """Read each time."""
+        own = columns_of(self.uses)
+        zeros = [0] * self.count
+        return [zeros if place is None else own[place] for place in PLAIN_COLUMNS]
+
+    def texts(self) -> Iterator[bytes]:
+        """As the lines have them."""
+        own = self.uses.columns
+        zeros = b"[0" + b",0" * (self.count - 1) + b"]"
+        yield own[0]
+        for place in PLAIN_COLUMNS:
+            yield zeros if place is None else own[place - 1]
+
+    def span_ms(self) -> tuple[int, int]:
+        """The first and the last instant."""
+        return self.uses.first_ms, self.uses.last_ms
 
 
 def groups_of(events: Iterable[UsageEvent]) -> list[Group]:
@@ -106,40 +168,18 @@ def groups_of(events: Iterable[UsageEvent]) -> list[Group]:
 
     Flat lists and slices: a tuple a row would cost as much again, and wake the garbage collector.
     """
-    return [_of_rows(kind, values) for kind, values in _rows_by_kind(events).items()]
+    return [EventGroup(kind, values) for kind, values in _rows_by_kind(events).items()]
 
 
-def groups_of_uses(uses: Sequence[Use], kinds: Kinds) -> list[Group]:
+def groups_of_uses(uses: Uses, kinds: Kinds) -> list[Group]:
     """`groups_of` of events and plain uses, whose kinds `kinds` knows. A kind is one group, whichever form it came in."""
-    events, plain = list[UsageEvent](), cast(Sequence[PlainUse], uses)
-    if set(map(type, uses)) != {tuple}:
-        events = [use for use in uses if not isinstance(use, tuple)]
-        plain = [use for use in uses if isinstance(use, tuple)]
-    by_number = {number: list(some) for number, some in groupby(sorted(plain), _number)}
-    if not events:
-        return [_of_plain(kinds[number], some) for number, some in by_number.items()]
-    by_kind = _rows_by_kind(events)
-    both = [number for number in by_number if kinds[number] in by_kind]
-    if both:
-        events += [kinds.event(use) for number in both for use in by_number.pop(number)]
-        by_kind = _rows_by_kind(events)
-    groups = [_of_rows(kind, values) for kind, values in by_kind.items()]
-    return groups + [_of_plain(kinds[number], some) for number, some in by_number.items()]
-
-
-def _of_rows(kind: Kind, values: list[Any]) -> Group:
-    """values: whole events, one behind the other."""
-    columns = [cast(list[int], values[number::_WIDTH]) for number in range(1, _LINE)]
-    return Group(kind, cast(list[str], values[0::_WIDTH]), columns)
-
-
-def _of_plain(kind: Kind, uses: list[PlainUse]) -> Group:
-    """uses: in order of their ids."""
-    values = cast(list[Any], list(chain.from_iterable(uses)))
-    own = [cast(list[int], values[place::PLAIN_WIDTH]) for place in range(PLAIN_WIDTH)]
-    zeros = [0] * len(uses)
-    columns = [zeros if place is None else own[place] for place in PLAIN_COLUMNS]
-    return Group(kind, cast(list[str], own[1]), columns, values)
+    plain = [PlainGroup(kinds[one.number], one) for one in by_kind(uses.lines())]
+    if not uses.events:
+        return [*plain]
+    of_events = {astuple(event)[_LINE:] for event in uses.events}
+    both = [group for group in plain if group.kind in of_events]
+    events = [*uses.events, *(kinds.event(use) for group in both for use in plain_uses(group.uses.lines))]
+    return [*groups_of(events), *(group for group in plain if group not in both)]
 
 
 def _rows_by_kind(events: Iterable[UsageEvent]) -> dict[Kind, list[Any]]:
@@ -164,11 +204,8 @@ def kind_hash(kind: Kind) -> str:
 def digest(groups: Sequence[Group]) -> str:
     """sha256 over every kind, its request ids and its columns: what a transfer's `events_sha256` says."""
     found = hashlib.sha256()
-    for words, group in sorted((_encode(group.kind), group) for group in groups):
+    for words, group in sorted(((_encode(group.kind), group) for group in groups), key=_words):
         found.update(words)
-        found.update(_encode(group.ids))
-        written = {id(column): column for column in group.columns}
-        texts = {name: _encode(column) for name, column in written.items()}
-        for column in group.columns:
-            found.update(texts[id(column)])
+        for written in group.texts():
+            found.update(written)
     return found.hexdigest()

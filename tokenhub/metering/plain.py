@@ -14,7 +14,6 @@ PlainUse = tuple[int, str, int, int, int, int, int, int]
 Whatever the engine made was delivered, whole and at once, within the hold."""
 
 PLAIN_WIDTH = 8
-Use = UsageEvent | PlainUse
 
 _AT = {
     "request_id": 1,

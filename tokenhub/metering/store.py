@@ -10,12 +10,13 @@ import msgspec
 from sqlalchemy import Connection, Row, select, text
 
 from tokenhub.db.driver import Cursor, Sql, int_array, placeholders, sql
-from tokenhub.metering.groups import Group, groups_of, kind_hash
+from tokenhub.metering.groups import Group, PlainGroup, groups_of, kind_hash
 from tokenhub.metering.groups import digest as digest_of_groups
 from tokenhub.metering.plain import PLAIN_COLUMNS, PLAIN_WIDTH
 from tokenhub.metering.summary import UsageScope, scope_filter
 from tokenhub.metering.tables import usage_event, usage_line
 from tokenhub.metering.types import KIND_FIELDS, LINE_FIELDS, SELDOM_FIELDS, Kind, UsageEvent
+from tokenhub.metering.uses import values_of
 
 _CHUNKS = (48, 16, 4, 1)
 
@@ -92,14 +93,13 @@ def insert_groups(
         cursor.run(_NEW_KIND, (name, *kind))
         kind_ids[kind] = cursor.all(_KIND_ID, (name,))[0][0]
     if not cursor.on_postgres:
-        _insert_plain(cursor, [group for group in groups if group.plain], transfer_id, kind_ids)
-        groups = [group for group in groups if not group.plain]
+        _insert_plain(cursor, groups, transfer_id, kind_ids)
+        groups = [group for group in groups if not isinstance(group, PlainGroup)]
     insert = _EVERYTHING if any(group.seldom for group in groups) else _COMMON
-    ids = list(chain.from_iterable(group.ids for group in groups))
-    columns = [
-        list(chain.from_iterable(group.columns[number] for group in groups)) for number in insert.picked
-    ]
-    columns.append(list(chain.from_iterable([kind_ids[group.kind]] * len(group.ids) for group in groups)))
+    ids = list(chain.from_iterable(group.ids() for group in groups))
+    of_groups = [group.columns() for group in groups]
+    columns = [list(chain.from_iterable(own[number] for own in of_groups)) for number in insert.picked]
+    columns.append(list(chain.from_iterable([kind_ids[group.kind]] * group.count for group in groups)))
     if cursor.on_postgres:
         cursor.run(insert.arrays, (transfer_id, ids, *map(int_array, columns)))
         return
@@ -116,17 +116,22 @@ def insert_groups(
 def _insert_plain(
     cursor: Cursor, groups: Sequence[Group], transfer_id: str, kind_ids: dict[Kind, int]
 ) -> None:
-    flat: list[Any] = []
+    rest: list[Any] = []  # of every group what does not fill a statement
+    most = _CHUNKS[0]
     for group in groups:
-        assert group.plain is not None
-        own = group.plain.copy()
-        own[::PLAIN_WIDTH] = [kind_ids[group.kind]] * len(group.ids)
-        flat += own
+        if not isinstance(group, PlainGroup):
+            continue
+        lines, kind_id, at, left = group.uses.lines, kind_ids[group.kind], 0, group.count
+        while left >= most:
+            some, at = values_of(lines, at, most, transfer_id, kind_id)
+            cursor.run(_PLAIN.rows[most], some)
+            left -= most
+        rest += values_of(lines, at, left, transfer_id, kind_id)[0][1:]
     start = 0
     for size in _CHUNKS:
         width = size * PLAIN_WIDTH
-        while len(flat) - start >= width:
-            cursor.run(_PLAIN.rows[size], [transfer_id, *flat[start : start + width]])
+        while len(rest) - start >= width:
+            cursor.run(_PLAIN.rows[size], [transfer_id, *rest[start : start + width]])
             start += width
 
 

@@ -196,7 +196,7 @@ class FastPath:
         self.charges, self.uses, self.answers = [], [], []
         server = self._server
         try:
-            journaled = server.clerk.journal_plain(charges)
+            lines = server.clerk.journal_plain(charges)
         except HubError as error:
             for request, _ in answers:
                 request.fail(error)
@@ -206,8 +206,7 @@ class FastPath:
                 request.answer(use, body)
         finally:
             server.metrics.answered_plain(uses)
-            if journaled:
-                server.clerk.close_plain(charges, uses)
+            server.clerk.close_plain(charges, lines)
 
     def _choose(self, route: KeyRoute) -> Lane | None:
         server = self._server
