@@ -12,7 +12,8 @@ from tokenhub import native
 from tokenhub.kernel.errors import HubError
 from tokenhub.maas.gateway import leaves
 from tokenhub.maas.gateway.answer import read_plain_answer
-from tokenhub.maas.gateway.fast_path import known_head
+from tokenhub.maas.gateway.fast_path import known_head, write_answer, write_request
+from tokenhub.maas.gateway.request_ids import make_identifier
 from tokenhub.maas.gateway.validation import parse_request, plain_chat, read_plain_chat
 from tokenhub.maas.gateway.whole_answer import is_whole
 
@@ -226,6 +227,31 @@ def test_a_whole_answer_is_one_in_python_too(status: bytes, lines: list[bytes], 
 def test_a_known_head_is_told_as_in_python(lines: list[bytes], body: bytes) -> None:
     data = b"\r\n".join([b"POST /v1/chat/completions HTTP/1.1", *lines, b"", body])
     assert leaves.known(data) == known_head(data)
+
+
+@compiled
+@given(
+    st.integers(0, 2**50 - 1) | st.sampled_from([-1, 2**50, 2**64]),
+    st.text("0Z9", max_size=9) | st.just("ü"),
+    st.integers(0, 2**35 - 1) | st.sampled_from([-1, 2**35, 2**64]),
+)
+def test_an_identifier_is_the_twins(at_ms: int, middle: str, count: int) -> None:
+    said = leaves.identifier(at_ms, middle, count)
+    usual = 0 <= at_ms < 2**50 and middle.isascii() and 0 <= count < 2**35
+    assert said == (make_identifier(at_ms, middle, count) if usual else None)
+
+
+@compiled
+@given(st.binary(), st.text("req_01Z"), st.binary(), st.binary(max_size=3), st.binary())
+def test_what_is_written_is_the_twins(
+    first: bytes, name: str, second: bytes, third: bytes, fourth: bytes
+) -> None:
+    asked, answer = (first, name, second, third, fourth), (first, second, name, third, fourth)
+    assert leaves.asked(*asked) == write_request(*asked)
+    assert leaves.answered(*answer) == write_answer(*answer)
+    odd: Any = None
+    assert leaves.asked(first, "ü", second, third, fourth) is None and leaves.asked(odd, *asked[1:]) is None
+    assert leaves.answered(first, second, odd, third, fourth) is None
 
 
 def test_what_is_no_bytes_is_left_alone() -> None:

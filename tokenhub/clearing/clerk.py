@@ -154,7 +154,9 @@ class Clerk:
         """All of `need` on every limit of the path, from memory; None = ask `authorize`."""
         if now_ms >= path.until_ms or self._blocked:
             return None
-        taken = tally.take(path.cells, need, now_ms)
+        taken = tally.hold(path, need, request_id, now_ms)
+        if isinstance(taken, Hold):
+            return taken
         if taken < 0:
             taken = take_now(path.cells, need, now_ms)
         if not taken:

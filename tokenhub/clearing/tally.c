@@ -18,11 +18,11 @@
 #define DIGITS_MAX 20
 
 enum { FREE, UNIT, LOW, TOUCHED, CELL_SLOTS };
-enum { CELLS, CLOSED, GRANTED, PATH, HOLD_SLOTS };
-enum { PATH_CELLS, UNTIL, PATH_SLOTS };
+enum { CELLS, CLOSED, GRANTED, PATH, DRAFT, HOLD_PATH_ID, REFUSED_BY, REQUEST_ID, HOLD_SLOTS };
+enum { PATH_CELLS, UNTIL, PATH_ID, PATH_SLOTS };
 static const char *const CELL_NAMES[] = {"free", "unit", "low", "touched_ms"};
-static const char *const HOLD_NAMES[] = {"cells", "closed", "granted", "path"};
-static const char *const PATH_NAMES[] = {"cells", "until_ms"};
+static const char *const HOLD_NAMES[] = {"cells", "closed", "granted", "path", "draft", "path_id", "refused_by", "request_id"};
+static const char *const PATH_NAMES[] = {"cells", "until_ms", "path_id"};
 
 static PyTypeObject *cell_type, *hold_type, *path_type;
 static Py_ssize_t cell_at[CELL_SLOTS], hold_at[HOLD_SLOTS], path_at[PATH_SLOTS];
@@ -90,8 +90,8 @@ static int read_cell(PyObject *cell, long long *free, long long *unit) {
            whole(SLOT(cell, cell_at[UNIT]), unit) && *unit >= 0 && *unit < UNITS;
 }
 
-/* take(cells, need, now_ms) -> 0: a cell has too little, nothing was taken; 1: taken; 2: taken, and a cell is low; -1 */
-static PyObject *take(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+/* of (cells, need, now_ms) -> 0: a cell has too little, nothing was taken; 1: taken; 2: taken, and a cell is low; -1 */
+static PyObject *take(PyObject *const *args, Py_ssize_t nargs) {
     Amounts need;
     long long free[CELLS_MAX], unit, low, now;
     PyObject *fresh[CELLS_MAX];
@@ -122,6 +122,31 @@ static PyObject *take(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
         put(cell, cell_at[TOUCHED], Py_NewRef(args[2]));
     }
     return PyLong_FromLong(is_low ? 2 : 1);
+}
+
+/* hold(path, need, request_id, now_ms) -> a hold of what was taken; or 0, 2 or -1 as `take`, and no hold */
+static PyObject *hold(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 4 || hold_type == NULL || !Py_IS_TYPE(args[0], path_type)) return PyLong_FromLong(-1);
+    PyObject *cells = SLOT(args[0], path_at[PATH_CELLS]), *path_id = SLOT(args[0], path_at[PATH_ID]);
+    PyObject *taking[] = {cells, args[1], args[3]};
+    if (cells == NULL || path_id == NULL) return PyLong_FromLong(-1);
+    PyObject *made = hold_type->tp_alloc(hold_type, 0); /* before: what was taken must not be lost for want of memory */
+    if (made == NULL) return NULL;
+    PyObject *taken = take(taking, 3);
+    if (taken == NULL || PyLong_AsLong(taken) != 1) {
+        Py_DECREF(made);
+        return taken;
+    }
+    Py_DECREF(taken);
+    put(made, hold_at[CELLS], Py_NewRef(cells));
+    put(made, hold_at[CLOSED], Py_NewRef(Py_False));
+    put(made, hold_at[GRANTED], Py_NewRef(args[1]));
+    put(made, hold_at[PATH], Py_NewRef(args[0]));
+    put(made, hold_at[DRAFT], Py_NewRef(Py_None));
+    put(made, hold_at[HOLD_PATH_ID], Py_NewRef(path_id));
+    put(made, hold_at[REFUSED_BY], Py_NewRef(Py_None));
+    put(made, hold_at[REQUEST_ID], Py_NewRef(args[2]));
+    return made;
 }
 
 /* ---- a charge: (hold, use, tokens) ---- */
@@ -263,7 +288,7 @@ static PyObject *close_(PyObject *module, PyObject *charges) {
 
 static PyMethodDef METHODS[] = {
     {"bind", (PyCFunction)(void (*)(void))bind, METH_FASTCALL, NULL},
-    {"take", (PyCFunction)(void (*)(void))take, METH_FASTCALL, NULL},
+    {"hold", (PyCFunction)(void (*)(void))hold, METH_FASTCALL, NULL},
     {"lines", (PyCFunction)(void (*)(void))lines, METH_FASTCALL, NULL},
     {"close", close_, METH_O, NULL},
     {NULL, NULL, 0, NULL},

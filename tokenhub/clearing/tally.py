@@ -14,7 +14,7 @@ Charge = tuple[Hold, PlainUse, int]
 """A hold, what it paid for, and the total tokens of that."""
 
 
-def _no_take(_cells: tuple[Cell, ...], _need: Amounts, _now_ms: int) -> int:
+def _no_hold(_path: Path, _need: Amounts, _request_id: str, _now_ms: int) -> Hold | int:
     return -1
 
 
@@ -29,8 +29,8 @@ def _no_close(_charges: Sequence[Charge]) -> int:
 _module = native.load("tally")
 compiled: bool = _module is not None and _module.bind(Cell, Hold, Path)
 _parts = _module if compiled else None
-take: Callable[[tuple[Cell, ...], Amounts, int], int] = getattr(_parts, "take", _no_take)
-"""-1 where it did nothing. Twin: `cells.take_now`."""
+hold: Callable[[Path, Amounts, str, int], Hold | int] = getattr(_parts, "hold", _no_hold)
+"""A hold of what was taken. Else a number: 0 or 2 as `cells.take_now` says it, -1 where it did nothing. Twin: that, then `Hold`."""
 lines: Callable[[Sequence[Charge], set[int]], bytes | None] = getattr(_parts, "lines", _no_lines)
 """The journal's lines of uses that are within their holds and of kinds that it was told. Twin: `Clerk.journal_plain` without them."""
 close: Callable[[Sequence[Charge]], int] = getattr(_parts, "close", _no_close)

@@ -64,6 +64,19 @@ def known_head(data: bytes) -> tuple[bytes, int, int] | None:
     return data[:start] + data[stop:end], end + 4, int(data[start:stop])
 
 
+def write_request(head: bytes, request_id: str, before: bytes, model: bytes, after: bytes) -> bytes:
+    """For an upstream; its body is the last three."""
+    length = len(before) + len(model) + len(after)
+    middle = f"x-request-id: {request_id}\r\ncontent-length: {length}\r\n\r\n".encode()
+    return b"".join((head, middle, before, model, after))
+
+
+def write_answer(start: bytes, quota: bytes, request_id: str, end: bytes, body: bytes) -> bytes:
+    """For a client; `end` with the empty line."""
+    middle = f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\n".encode()
+    return b"".join((start, quota, middle, end, body))
+
+
 class KnownHead:
     """A request head that the parser has accepted, without the digits of its length."""
 
@@ -272,17 +285,8 @@ class FastRequest:
         self._upstream = upstream
         times, transport = lane.times, upstream.transport
         assert transport is not None
-        transport.write(
-            b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b%b%b"
-            % (
-                lane.head,
-                hold.request_id.encode(),
-                len(before) + len(lane.model) + len(after),
-                before,
-                lane.model,
-                after,
-            )
-        )
+        parts = lane.head, hold.request_id, before, lane.model, after
+        transport.write(leaves.asked(*parts) or write_request(*parts))
         upstream.expect(self, first_s=times.first_token_s, idle_s=times.idle_s, on_whole=self.on_whole)
         lane.load.running += 1
 
@@ -330,17 +334,9 @@ class FastRequest:
     def answer(self, use: PlainUse, body: bytes) -> None:
         """It is in the journal: the client gets it."""
         server = self._connection.server
-        self._connection.fast_answer(
-            b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b"
-            % (
-                _OK,
-                self._route.quota_headers(server.clerk, use[2]),
-                len(body),
-                use[1].encode(),
-                server.date_header,
-                body,
-            )
-        )
+        quota = self._route.quota_headers(server.clerk, use[2])
+        parts = _OK, quota, use[1], server.date_header, body
+        self._connection.fast_answer(leaves.answered(*parts) or write_answer(*parts))
 
     def fail(self, error: HubError) -> None:
         """An error answer."""

@@ -368,11 +368,101 @@ static PyObject *known(PyObject *module, PyObject *block) {
     Py_RETURN_NONE;
 }
 
+/* ---- what is written ---- */
+
+static const char DIGITS[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+static char *in_base_32(char *to, unsigned long long value, int digits) {
+    for (int i = digits; i--; value >>= 5) to[i] = DIGITS[value & 31];
+    return to + digits;
+}
+
+static int is_ascii(PyObject *text) { return PyUnicode_CheckExact(text) && PyUnicode_IS_COMPACT_ASCII(text); }
+
+/* identifier(at_ms, middle, count) -> `req_`, 10 digits of time, the middle, 7 digits of the count; or None */
+static PyObject *identifier(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    if (nargs != 3 || !PyLong_CheckExact(args[0]) || !is_ascii(args[1]) || !PyLong_CheckExact(args[2])) Py_RETURN_NONE;
+    int long_time, long_count;
+    long long at_ms = PyLong_AsLongLongAndOverflow(args[0], &long_time), count = PyLong_AsLongLongAndOverflow(args[2], &long_count);
+    Py_ssize_t size = PyUnicode_GET_LENGTH(args[1]);
+    if (long_time || long_count || at_ms < 0 || at_ms >> 50 || count < 0 || count >> 35) Py_RETURN_NONE;
+    PyObject *out = PyUnicode_New(4 + 10 + size + 7, 127);
+    if (out == NULL) return NULL;
+    char *to = (char *)PyUnicode_1BYTE_DATA(out);
+    memcpy(to, "req_", 4);
+    to = in_base_32(to + 4, (unsigned long long)at_ms, 10);
+    memcpy(to, PyUnicode_1BYTE_DATA(args[1]), size);
+    in_base_32(to + size, (unsigned long long)count, 7);
+    return out;
+}
+
+static char *put(char *to, const char *from, Py_ssize_t size) {
+    memcpy(to, from, size);
+    return to + size;
+}
+
+#define PUT_WORDS(to, words) put(to, words, sizeof(words) - 1)
+#define PUT_BYTES(to, bytes) put(to, PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes))
+#define PUT_TEXT(to, text) put(to, (const char *)PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text))
+
+static char *put_number(char *to, Py_ssize_t value) {
+    char digits[20], *from = digits + sizeof digits;
+    do *--from = (char)('0' + value % 10);
+    while (value /= 10);
+    return put(to, from, digits + sizeof digits - from);
+}
+
+static Py_ssize_t size_of(PyObject *const *parts, Py_ssize_t count, int text) { /* all bytes, but one text; or -1 */
+    Py_ssize_t size = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (i == text ? !is_ascii(parts[i]) : !PyBytes_CheckExact(parts[i])) return -1;
+        size += i == text ? PyUnicode_GET_LENGTH(parts[i]) : PyBytes_GET_SIZE(parts[i]);
+    }
+    return size;
+}
+
+/* asked(head, request_id, before, model, after) -> a request for an upstream, or None */
+static PyObject *asked(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    Py_ssize_t size = nargs == 5 ? size_of(args, 5, 1) : -1;
+    if (size < 0) Py_RETURN_NONE;
+    PyObject *out = PyBytes_FromStringAndSize(NULL, size + 80);
+    if (out == NULL) return NULL;
+    char *to = PUT_BYTES(PyBytes_AS_STRING(out), args[0]);
+    to = PUT_WORDS(to, "x-request-id: ");
+    to = PUT_TEXT(to, args[1]);
+    to = PUT_WORDS(to, "\r\ncontent-length: ");
+    to = put_number(to, PyBytes_GET_SIZE(args[2]) + PyBytes_GET_SIZE(args[3]) + PyBytes_GET_SIZE(args[4]));
+    to = PUT_WORDS(to, "\r\n\r\n");
+    for (int i = 2; i < 5; i++) to = PUT_BYTES(to, args[i]);
+    return _PyBytes_Resize(&out, to - PyBytes_AS_STRING(out)) < 0 ? NULL : out;
+}
+
+/* answered(start, headers, request_id, end, body) -> an answer for a client, or None */
+static PyObject *answered(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    Py_ssize_t size = nargs == 5 ? size_of(args, 5, 2) : -1;
+    if (size < 0) Py_RETURN_NONE;
+    PyObject *out = PyBytes_FromStringAndSize(NULL, size + 80);
+    if (out == NULL) return NULL;
+    char *to = PUT_BYTES(PyBytes_AS_STRING(out), args[0]);
+    to = PUT_BYTES(to, args[1]);
+    to = PUT_WORDS(to, "content-length: ");
+    to = put_number(to, PyBytes_GET_SIZE(args[4]));
+    to = PUT_WORDS(to, "\r\nx-request-id: ");
+    to = PUT_TEXT(to, args[2]);
+    to = PUT_WORDS(to, "\r\n");
+    to = PUT_BYTES(to, args[3]);
+    to = PUT_BYTES(to, args[4]);
+    return _PyBytes_Resize(&out, to - PyBytes_AS_STRING(out)) < 0 ? NULL : out;
+}
+
 static PyMethodDef METHODS[] = {
     {"chat", (PyCFunction)(void (*)(void))chat, METH_FASTCALL, NULL},
     {"answer", answer, METH_O, NULL},
     {"whole", whole, METH_O, NULL},
     {"known", known, METH_O, NULL},
+    {"identifier", (PyCFunction)(void (*)(void))identifier, METH_FASTCALL, NULL},
+    {"asked", (PyCFunction)(void (*)(void))asked, METH_FASTCALL, NULL},
+    {"answered", (PyCFunction)(void (*)(void))answered, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 

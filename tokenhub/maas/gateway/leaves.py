@@ -21,6 +21,16 @@ def _nothing(_data: bytes) -> None:
     return None
 
 
+def _no_identifier(_at_ms: int, _middle: str, _count: int) -> None:
+    return None
+
+
+def _no_message(
+    _first: bytes, _second: bytes | str, _third: bytes | str, _fourth: bytes, _fifth: bytes
+) -> None:
+    return None
+
+
 def _nowhere(_data: bytes) -> int:
     return -1
 
@@ -35,3 +45,11 @@ known: Callable[[bytes], tuple[bytes, int, int] | None] = getattr(_module, "know
 """Twin: `fast_path.known_head`."""
 whole: Callable[[bytes], int] = getattr(_module, "whole", _nowhere)
 """Where the body of a whole plain answer begins; -1 where it says nothing. Twin: `whole_answer.is_whole`."""
+identifier: Callable[[int, str, int], str | None] = getattr(_module, "identifier", _no_identifier)
+"""Twin: `request_ids.make_identifier`."""
+asked: Callable[[bytes, str, bytes, bytes, bytes], bytes | None] = getattr(_module, "asked", _no_message)
+"""Twin: `fast_path.write_request`."""
+answered: Callable[[bytes, bytes, str, bytes, bytes], bytes | None] = getattr(
+    _module, "answered", _no_message
+)
+"""Twin: `fast_path.write_answer`."""

@@ -3,9 +3,20 @@
 import os
 
 from tokenhub.kernel.ids import new_id
+from tokenhub.maas.gateway import leaves
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
+_TIME = (40, 30, 20, 10, 0)
+_COUNT = (20, 10, 0)
+
+
+def make_identifier(at_ms: int, middle: str, count: int) -> str:
+    """`req_`, 10 digits of time, the middle, 7 digits of the count (below 2^35)."""
+    time = "".join([_PAIRS[(at_ms >> shift) & 1023] for shift in _TIME])
+    return f"req_{time}{middle}{_DIGITS[count >> 30]}" + "".join(
+        [_PAIRS[(count >> shift) & 1023] for shift in _COUNT]
+    )
 
 
 class RequestIds:
@@ -14,28 +25,13 @@ class RequestIds:
     No two processes share the middle and no process repeats a count within a millisecond, so ids are unique.
     """
 
-    __slots__ = ("_at_ms", "_count", "_head", "_middle", "_prefix", "_second")
+    __slots__ = ("_count", "_middle")
 
     def __init__(self) -> None:
         self._middle = new_id("x")[-9:]
         self._count = int.from_bytes(os.urandom(4), "big")
-        self._at_ms = 0
-        self._second = ""  # what the ids of 1,024 ms begin with
-        self._head = ""
-        self._prefix = ""  # all but the last two characters
 
     def next(self, at_ms: int) -> str:
         """A fresh id; `at_ms` is the present time."""
-        if at_ms != self._at_ms:
-            if at_ms >> 10 != self._at_ms >> 10 or not self._second:
-                pairs = [_PAIRS[(at_ms >> shift) & 1023] for shift in (40, 30, 20, 10)]
-                self._second = "req_" + "".join(pairs)
-            self._at_ms = at_ms
-            self._head = self._second + _PAIRS[at_ms & 1023] + self._middle
-            self._prefix = ""
         count = self._count = (self._count + 1) & 0x7FFFFFFFF
-        low = count & 1023
-        if not (low and self._prefix):
-            high = _DIGITS[count >> 30] + _PAIRS[(count >> 20) & 1023] + _PAIRS[(count >> 10) & 1023]
-            self._prefix = self._head + high
-        return self._prefix + _PAIRS[low]
+        return leaves.identifier(at_ms, self._middle, count) or make_identifier(at_ms, self._middle, count)
