@@ -30,6 +30,7 @@ from tokenhub.db.migrate import pending
 from tokenhub.http.address import running_hub
 from tokenhub.kernel.errors import HubError
 from tokenhub.maas.gateway import leaves, pipe
+from tokenhub.metering import uses
 
 DISK_FREE_MIN_BYTES = 1 * 2**30
 MEMORY_MIN_BYTES = 1 * 2**30
@@ -215,7 +216,7 @@ def _engine(_settings: Settings) -> Finding:
 def _compiled(settings: Settings) -> Finding:
     if settings.compiled == "no":
         return Finding("gateway core", "note", "Python, because TOKENHUB_COMPILED says no")
-    if leaves.compiled and tally.compiled and pipe.compiled:
+    if leaves.compiled and tally.compiled and pipe.compiled and uses.compiled:
         return Finding("gateway core", "ok", "compiled")
     return Finding(
         "gateway core", "note", "Python: right, but a request costs about a third more", native.ADVICE
