@@ -12,6 +12,7 @@ from tokenhub.clearing import journal as journal_module
 from tokenhub.clearing import pages
 from tokenhub.clearing.journal import Journal, dead_owners, replay
 from tokenhub.clearing.pages import WINDOW_BYTES, Pages, keeps_room
+from tokenhub.kernel.errors import Unavailable
 
 
 def test_replay_takes_captures_and_open_drafts(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_failed_write_does_not_spoil_the_next_line(tmp_path: Path, monkeypatch
     with pytest.raises(Exception, match="journal"):
         journal.capture([an_event("req_1", 5)])
     assert journal.broken
-    monkeypatch.setattr(os, "pwrite", real)
+    monkeypatch.undo()
     assert journal.probe() and not journal.broken
     journal.capture([an_event("req_2", 6)])
     assert [event.request_id for event in replay(tmp_path, "owner_1").events] == ["req_2"]
@@ -106,16 +107,63 @@ def test_where_no_room_can_be_had_for_a_mapping_lines_are_written(
 ) -> None:
     journal = Journal(tmp_path, "owner_1", fsync=False)
     journal.capture([an_event("req_1", 5)])
+    allocate = os.posix_fallocate
 
     def full(fd: int, start: int, size: int) -> None:
+        allocate(fd, start, size // 2)  # as ext4 does
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
         for number in range(200):  # past the window, and past what is allocated
             journal.capture([an_event(f"req_{number}", 5, app="x" * 9000)])
+        size = journal.path.stat().st_size
+        assert size == len(journal.path.read_bytes().rstrip(b"\0"))  # nothing is kept from others
     journal.capture([an_event("req_last", 5)])
     assert len(set(_events(tmp_path))) == 201 and not journal.broken
+    assert journal.path.stat().st_size > size  # mapped again
+    journal.close(delete=True)
+
+
+def test_a_nearly_full_disk_is_left_to_the_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "FREE_BYTES_MIN", 2**60)
+    journal = Journal(tmp_path, "owner_1", fsync=False)
+    journal.capture([an_event("req_1", 5)])
+    assert journal.path.read_bytes().endswith(b"\n") and _events(tmp_path) == ["req_1"]
+    journal.close(delete=True)
+
+
+def test_a_refused_line_is_gone_though_it_could_not_be_cut_off_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path, "owner_1", fsync=False)
+    journal.capture([an_event("req_1", 5)])
+    real = os.pwrite
+
+    def fails(fd: int, size: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pages, "put", lambda self, data, at: False)
+        patch.setattr(os, "pwrite", lambda fd, data, at: real(fd, data[:-20], at))
+        patch.setattr(os, "ftruncate", fails)
+        with pytest.raises(Unavailable):
+            journal.capture([an_event(f"req_no{number}", 5) for number in range(50)])
+    journal.capture([an_event("req_2", 5)])
+    assert _events(tmp_path) == ["req_1", "req_2"] and not journal.broken
+    journal.close(delete=True)
+
+
+def test_a_line_without_its_end_is_ignored_though_it_reads_well(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "owner_1", fsync=False)
+    journal.capture([an_event("req_1", 5)])
+    journal.capture([an_event("req_2", 5)])
+    size = len(journal.path.read_bytes().rstrip(b"\0"))
+    with journal.path.open("r+b") as file:
+        file.seek(size - 1)
+        file.write(b"\0")
+    found = replay(tmp_path, "owner_1")
+    assert [event.request_id for event in found.events] == ["req_1"] and found.bad_lines == 1
     journal.close(delete=True)
 
 
@@ -125,8 +173,15 @@ def test_only_file_systems_that_keep_room_are_mapped(tmp_path: Path, monkeypatch
     line = f"36 35 {os.major(device)}:{os.minor(device)} / /data rw,noatime shared:1 - {{}} /dev/sda rw\n"
     monkeypatch.setattr(pages, "_MOUNTS", mounts)
     assert not keeps_room(tmp_path)  # nobody says what it is
-    for kind, keeps in (("ext4", True), ("xfs", True), ("btrfs", False), ("overlay", False), ("nfs4", False)):
-        mounts.write_text("1 0 0:1 / / rw - btrfs none rw\n" + line.format(kind))
+    for kind, keeps in (
+        ("ext4", True),
+        ("tmpfs", True),
+        ("xfs", False),
+        ("btrfs", False),
+        ("overlay", False),
+        ("nfs4", False),
+    ):
+        mounts.write_bytes(b"1 0 0:1 / /\xff rw - btrfs none rw\n" + line.format(kind).encode())
         assert keeps_room(tmp_path) is keeps
 
 

@@ -54,7 +54,7 @@ class Replay(NamedTuple):
 
     events: list[UsageEvent]
     bad_lines: int
-    """Lines that could not be read: at most the torn last one of a write that failed."""
+    """Lines that could not be read: what a write or a store left that was not acknowledged."""
 
 
 class Journal:
@@ -119,7 +119,7 @@ class Journal:
 
     def append(self, line: bytes) -> None:
         """Put whole lines there before returning (and fsync them where durability asks for that), or none."""
-        if self._pages is not None and self._pages.put(line, self._size):
+        if self._pages is not None and not self._torn and self._pages.put(line, self._size):
             self._size += len(line)
             self.broken = False
         else:
@@ -233,7 +233,9 @@ def replay(folder: Path, owner_id: str) -> Replay:
     kinds: dict[int, Kind] = {}
     bad = 0
     for path in _files(folder, owner_id):
-        for line in path.read_bytes().rstrip(b"\0").split(b"\n"):
+        text, _, torn = path.read_bytes().rstrip(b"\0").rpartition(b"\n")
+        bad += bool(torn)
+        for line in text.split(b"\n"):
             if not line:
                 continue
             try:

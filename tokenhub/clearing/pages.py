@@ -1,7 +1,8 @@
 """The end of a file as memory: what is put there outlives a killed process as a write does, without a system call.
 
 Room is allocated before it is mapped, so a full disk is an error there and never a signal at a store. That holds on the
-file systems named here; on others (copy on write, networks) nothing is mapped.
+file systems named here; on others (those that copy on write or may share what two files have in common, networks)
+nothing is mapped, nor anywhere where the disk is nearly full: that room is for the books.
 """
 
 import mmap
@@ -12,19 +13,21 @@ WINDOW_BYTES = 2**16
 """Mapped at a time: what it adds to the resident memory."""
 ROOM_BYTES = 2**20
 """Allocated at a time."""
-KEEPS_ROOM = frozenset({"ext3", "ext4", "xfs", "tmpfs"})
+FREE_BYTES_MIN = 64 * 2**20
+"""With less left on the disk no more is allocated."""
+KEEPS_ROOM = frozenset({b"ext3", b"ext4", b"tmpfs"})
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def keeps_room(folder: Path) -> bool:
     """Whether room that was allocated in a file there can be stored to, whatever else fills the disk."""
     device = folder.stat().st_dev
-    wanted = f"{os.major(device)}:{os.minor(device)}"
+    wanted = f"{os.major(device)}:{os.minor(device)}".encode()
     try:
-        mounts = [line.split() for line in _MOUNTS.read_text().splitlines()]
+        mounts = [line.split() for line in _MOUNTS.read_bytes().splitlines()]
     except OSError:
         return False
-    kinds = {words[words.index("-") + 1] for words in mounts if words[2] == wanted and "-" in words}
+    kinds = {words[words.index(b"-") + 1] for words in mounts if words[2] == wanted and b"-" in words}
     return bool(kinds) and kinds <= KEEPS_ROOM
 
 
@@ -67,9 +70,8 @@ class Pages:
             self._window.close()
             self._window = None
         try:
-            if start + WINDOW_BYTES > self._room_to:
-                os.posix_fallocate(self._fd, start, ROOM_BYTES)
-                self._room_to = start + ROOM_BYTES
+            if start + WINDOW_BYTES > self._room_to and not self._allocate(at, start + ROOM_BYTES):
+                return None
             self._window = mmap.mmap(
                 self._fd, WINDOW_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, offset=start
             )
@@ -77,3 +79,17 @@ class Pages:
             return None
         self._from = start
         return self._window
+
+    def _allocate(self, at: int, to: int) -> bool:
+        """Room from the end of the lines to there. What a failure has taken goes back."""
+        disk = os.fstatvfs(self._fd)
+        if disk.f_bavail * disk.f_frsize < FREE_BYTES_MIN:
+            return False
+        try:
+            os.posix_fallocate(self._fd, at, to - at)
+        except OSError:
+            os.ftruncate(self._fd, at)
+            self._room_to = 0
+            return False
+        self._room_to = to
+        return True

@@ -127,12 +127,11 @@ static PyObject *take(PyObject *const *args, Py_ssize_t nargs) {
 /* hold(path, need, request_id, now_ms) -> a hold of what was taken; or 0, 2 or -1 as `take`, and no hold */
 static PyObject *hold(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     if (nargs != 4 || hold_type == NULL || !Py_IS_TYPE(args[0], path_type)) return PyLong_FromLong(-1);
+    PyObject *made = hold_type->tp_alloc(hold_type, 0); /* before: what was taken must not be lost for want of memory, */
+    if (made == NULL) return NULL;                      /* and making it may collect garbage, which runs anything */
     PyObject *cells = SLOT(args[0], path_at[PATH_CELLS]), *path_id = SLOT(args[0], path_at[PATH_ID]);
     PyObject *taking[] = {cells, args[1], args[3]};
-    if (cells == NULL || path_id == NULL) return PyLong_FromLong(-1);
-    PyObject *made = hold_type->tp_alloc(hold_type, 0); /* before: what was taken must not be lost for want of memory */
-    if (made == NULL) return NULL;
-    PyObject *taken = take(taking, 3);
+    PyObject *taken = cells == NULL || path_id == NULL ? PyLong_FromLong(-1) : take(taking, 3);
     if (taken == NULL || PyLong_AsLong(taken) != 1) {
         Py_DECREF(made);
         return taken;

@@ -218,8 +218,8 @@ class FastPath:
             for (request, body), use in zip(answers, uses, strict=True):
                 request.answer(use, body)
         finally:
-            server.metrics.answered_plain(uses)
             server.clerk.close_plain(charges, lines)
+        server.metrics.answered_plain(uses)
 
     def _choose(self, route: KeyRoute) -> Lane | None:
         server = self._server

@@ -13,5 +13,6 @@ def no_pacing(sock: socket.socket) -> None:
     A host whose default is `bbr` measures and paces each segment, also to itself. Accepted sockets inherit the choice.
     """
     with suppress(OSError, AttributeError, IndexError):  # not TCP, or not Linux: as the system has it
-        if str(sock.getsockname()[0]).startswith(("127.", "::1")):
+        address = str(sock.getsockname()[0]).removeprefix("::ffff:")
+        if address == "::1" or address.startswith("127."):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _SIMPLE)

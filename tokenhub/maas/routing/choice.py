@@ -51,4 +51,5 @@ class Router:
         return {deployment_id: load.running for deployment_id, load in self._loads.items()}
 
     def _used(self, deployment: Deployment) -> float:
-        return self.load(deployment).running / max(deployment.slots, 1)
+        load = self._loads.get(deployment.id)
+        return 0.0 if load is None else load.running / max(deployment.slots, 1)
