@@ -15,6 +15,18 @@ from tokenhub.clearing.pages import WINDOW_BYTES, Pages, keeps_room
 from tokenhub.kernel.errors import Unavailable
 
 
+def _begun(folder: Path) -> Journal:
+    """With one line."""
+    journal = Journal(folder, "owner_1", fsync=False)
+    journal.capture([an_event("req_1", 5)])
+    return journal
+
+
+def _length(journal: Journal) -> int:
+    """Of its lines; behind them the file may have room."""
+    return len(journal.path.read_bytes().rstrip(b"\0"))
+
+
 def test_replay_takes_captures_and_open_drafts(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "owner_1", fsync=True)
     for tokens in (256, 512):
@@ -30,10 +42,9 @@ def test_replay_takes_captures_and_open_drafts(tmp_path: Path) -> None:
 
 
 def test_a_torn_last_line_is_ignored(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "owner_1", fsync=False)
-    journal.capture([an_event("req_1", 5)])
+    journal = _begun(tmp_path)
     journal.capture([an_event("req_2", 6)])
-    os.truncate(journal.path, len(journal.path.read_bytes().rstrip(b"\0")) - 9)
+    os.truncate(journal.path, _length(journal) - 9)
     found = replay(tmp_path, "owner_1")
     assert [event.request_id for event in found.events] == ["req_1"] and found.bad_lines == 1
     journal.close(delete=False)
@@ -73,7 +84,7 @@ def test_lines_of_any_size_stand_one_behind_the_other(
         journal.capture(some)
         made += [event.request_id for event in some]
     assert _events(tmp_path) == made
-    size = len(journal.path.read_bytes().rstrip(b"\0"))
+    size = _length(journal)
     assert size > 4 * WINDOW_BYTES
     finished = journal.rotate([])
     assert finished.stat().st_size == size  # nothing stays allocated behind its end
@@ -82,12 +93,11 @@ def test_lines_of_any_size_stand_one_behind_the_other(
 
 def test_what_a_kill_left_half_stored_is_ignored(tmp_path: Path) -> None:
     """A store into a mapping may end anywhere, also with its last bytes there and its middle not."""
-    journal = Journal(tmp_path, "owner_1", fsync=False)
-    journal.capture([an_event("req_1", 5)])
+    journal = _begun(tmp_path)
     whole = (
         msgspec.json.encode(an_event("req_2", 6)) + b"\n" + msgspec.json.encode(an_event("req_3", 7)) + b"\n"
     )
-    end = len(journal.path.read_bytes().rstrip(b"\0"))
+    end = _length(journal)
     for left, right in ((0, 32), (32, 32), (len(whole) // 2, 0), (64, len(whole) // 2 - 80)):
         torn = whole[:left] + b"\0" * (len(whole) - left - right) + whole[len(whole) - right :]
         with journal.path.open("r+b") as file:
@@ -105,8 +115,7 @@ def test_what_a_kill_left_half_stored_is_ignored(tmp_path: Path) -> None:
 def test_where_no_room_can_be_had_for_a_mapping_lines_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = Journal(tmp_path, "owner_1", fsync=False)
-    journal.capture([an_event("req_1", 5)])
+    journal = _begun(tmp_path)
     allocate = os.posix_fallocate
 
     def full(fd: int, start: int, size: int) -> None:
@@ -118,7 +127,7 @@ def test_where_no_room_can_be_had_for_a_mapping_lines_are_written(
         for number in range(200):  # past the window, and past what is allocated
             journal.capture([an_event(f"req_{number}", 5, app="x" * 9000)])
         size = journal.path.stat().st_size
-        assert size == len(journal.path.read_bytes().rstrip(b"\0"))  # nothing is kept from others
+        assert size == _length(journal)  # nothing is kept from others
     journal.capture([an_event("req_last", 5)])
     assert len(set(_events(tmp_path))) == 201 and not journal.broken
     assert journal.path.stat().st_size > size  # mapped again
@@ -127,8 +136,7 @@ def test_where_no_room_can_be_had_for_a_mapping_lines_are_written(
 
 def test_a_nearly_full_disk_is_left_to_the_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "FREE_BYTES_MIN", 2**60)
-    journal = Journal(tmp_path, "owner_1", fsync=False)
-    journal.capture([an_event("req_1", 5)])
+    journal = _begun(tmp_path)
     assert journal.path.read_bytes().endswith(b"\n") and _events(tmp_path) == ["req_1"]
     journal.close(delete=True)
 
@@ -136,8 +144,7 @@ def test_a_nearly_full_disk_is_left_to_the_books(tmp_path: Path, monkeypatch: py
 def test_a_refused_line_is_gone_though_it_could_not_be_cut_off_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = Journal(tmp_path, "owner_1", fsync=False)
-    journal.capture([an_event("req_1", 5)])
+    journal = _begun(tmp_path)
     real = os.pwrite
 
     def fails(fd: int, size: int) -> None:
@@ -155,10 +162,9 @@ def test_a_refused_line_is_gone_though_it_could_not_be_cut_off_at_once(
 
 
 def test_a_line_without_its_end_is_ignored_though_it_reads_well(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "owner_1", fsync=False)
-    journal.capture([an_event("req_1", 5)])
+    journal = _begun(tmp_path)
     journal.capture([an_event("req_2", 5)])
-    size = len(journal.path.read_bytes().rstrip(b"\0"))
+    size = _length(journal)
     with journal.path.open("r+b") as file:
         file.seek(size - 1)
         file.write(b"\0")

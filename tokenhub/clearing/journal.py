@@ -130,8 +130,7 @@ class Journal:
             self._pages.close()  # the file may be made shorter
         try:
             if self._torn:
-                os.ftruncate(self._fd, self._size)
-                self._torn = False
+                self._cut()
             written = os.pwrite(self._fd, line, self._size)
             if written != len(line):
                 raise OSError(f"only {written} bytes were written")
@@ -140,13 +139,16 @@ class Journal:
         except OSError as error:
             self.broken = self._torn = True
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._size)
-                self._torn = False
+                self._cut()
             raise Unavailable(
                 f"the journal cannot be written ({error.strerror or error}); no work is accepted until there is room"
             ) from error
         self._size += written
         self.broken = False
+
+    def _cut(self) -> None:
+        os.ftruncate(self._fd, self._size)
+        self._torn = False
 
     def probe(self) -> bool:
         """Try to write again after a failure, at most four times a second; True if the journal works."""

@@ -43,32 +43,30 @@ class Pages:
 
     def put(self, data: bytes, at: int) -> bool:
         """Put `data` at this place of the file; False: there is no room, or it is too much. Nothing was put then."""
-        start = at - self._from
-        end = start + len(data)
         window = self._window
-        if window is None or end > WINDOW_BYTES:
+        if window is None or at - self._from + len(data) > WINDOW_BYTES:
             window = self._move(at, len(data))
             if window is None:
                 return False
-            start = at - self._from
-            end = start + len(data)
-        window[start:end] = data
+        start = at - self._from
+        window[start : start + len(data)] = data
         return True
 
     def close(self) -> None:
         """Map nothing; what was put stays."""
+        self._unmap()
+        self._room_to = 0
+
+    def _unmap(self) -> None:
         if self._window is not None:
             self._window.close()
             self._window = None
-        self._room_to = 0
 
     def _move(self, at: int, size: int) -> mmap.mmap | None:
         start = at - at % mmap.ALLOCATIONGRANULARITY
         if at - start + size > WINDOW_BYTES:
             return None
-        if self._window is not None:
-            self._window.close()
-            self._window = None
+        self._unmap()
         try:
             if start + WINDOW_BYTES > self._room_to and not self._allocate(at, start + ROOM_BYTES):
                 return None

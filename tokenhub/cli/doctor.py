@@ -216,7 +216,7 @@ def _engine(_settings: Settings) -> Finding:
 def _compiled(settings: Settings) -> Finding:
     if settings.compiled == "no":
         return Finding("gateway core", "note", "Python, because TOKENHUB_COMPILED says no")
-    if leaves.compiled and tally.compiled and pipe.compiled and uses.compiled:
+    if all(part.compiled for part in (leaves, tally, pipe, uses)):
         return Finding("gateway core", "ok", "compiled")
     return Finding(
         "gateway core", "note", "Python: right, but a request costs about a third more", native.ADVICE

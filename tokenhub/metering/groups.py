@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter, itemgetter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from msgspec.structs import astuple
@@ -15,13 +15,12 @@ from tokenhub.metering.uses import OneKind, Uses, by_kind, columns_of, plain_use
 _ORG, _MODEL, _CURRENCY, _PATH = (
     KIND_FIELDS.index(name) for name in ("org_id", "model", "currency", "path_id")
 )
-_NUMBERS = LINE_FIELDS[1:]
-_AT = _NUMBERS.index("at_ms")
-_TOKENS = slice(_NUMBERS.index("input_tokens"), _NUMBERS.index("image_output_tokens") + 1)
-_AMOUNT = _NUMBERS.index("amount_nano")
-_UNDELIVERED = _NUMBERS.index("undelivered_tokens")
-_SELDOM = [number for number, name in enumerate(_NUMBERS) if name in SELDOM_FIELDS]
-_OVER_TOKENS, _OVER_NANO = _NUMBERS.index("overage_tokens"), _NUMBERS.index("overage_nano")
+_AT = LINE_FIELDS.index("at_ms")
+_TOKENS = slice(LINE_FIELDS.index("input_tokens"), LINE_FIELDS.index("image_output_tokens") + 1)
+_AMOUNT = LINE_FIELDS.index("amount_nano")
+_UNDELIVERED = LINE_FIELDS.index("undelivered_tokens")
+_SELDOM = [number for number, name in enumerate(LINE_FIELDS) if name in SELDOM_FIELDS]
+_OVER_TOKENS, _OVER_NANO = LINE_FIELDS.index("overage_tokens"), LINE_FIELDS.index("overage_nano")
 _WIDTH, _LINE = len(EVENT_FIELDS), len(LINE_FIELDS)
 _encode = msgspec.json.Encoder().encode
 _request_id = attrgetter("request_id")
@@ -69,17 +68,12 @@ class Group:
         """(tokens, requests, nano)."""
         return self.tokens, self.count, self.amount_nano
 
-    def ids(self) -> list[str]:
-        """Their request ids."""
-        raise NotImplementedError
-
-    def columns(self) -> list[list[int]]:
-        """For each of LINE_FIELDS but the ids. One list may stand for several columns."""
+    def columns(self) -> list[list[Any]]:
+        """For each of LINE_FIELDS. One list may stand for several columns."""
         raise NotImplementedError
 
     def texts(self) -> Iterator[bytes]:
-        """The ids and the columns as JSON."""
-        yield _encode(self.ids())
+        """The columns as JSON."""
         columns = self.columns()
         written = {id(column): column for column in columns}
         texts = {name: _encode(column) for name, column in written.items()}
@@ -109,24 +103,19 @@ class Group:
 class EventGroup(Group):
     """Of events."""
 
-    __slots__ = ("_columns", "_ids")
+    __slots__ = ("_columns",)
 
     def __init__(self, kind: Kind, values: list[Any]) -> None:
         """values: whole events, one behind the other."""
-        self._ids = cast(list[str], values[0::_WIDTH])
-        columns = self._columns = [cast(list[int], values[number::_WIDTH]) for number in range(1, _LINE)]
-        super().__init__(kind, len(self._ids), sum(map(sum, columns[_TOKENS])), sum(columns[_AMOUNT]))
+        columns = self._columns = [values[number::_WIDTH] for number in range(_LINE)]
+        super().__init__(kind, len(columns[0]), sum(map(sum, columns[_TOKENS])), sum(columns[_AMOUNT]))
         if any(any(columns[number]) for number in _SELDOM):
             self.seldom = True
             self.undelivered = sum(columns[_UNDELIVERED])
             self.overage_tokens = sum(columns[_OVER_TOKENS])
             self.overage_nano = sum(columns[_OVER_NANO])
 
-    def ids(self) -> list[str]:
-        """Their request ids."""
-        return self._ids
-
-    def columns(self) -> list[list[int]]:
+    def columns(self) -> list[list[Any]]:
         """Made at the start."""
         return self._columns
 
@@ -140,22 +129,17 @@ class PlainGroup(Group):
         super().__init__(kind, uses.requests, uses.tokens, uses.amount_nano)
         self.uses = uses
 
-    def ids(self) -> list[str]:
-        """Read each time."""
-        return columns_of(self.uses)[1]
-
-    def columns(self) -> list[list[int]]:
+    def columns(self) -> list[list[Any]]:
         """Read each time."""
         own = columns_of(self.uses)
         zeros = [0] * self.count
-        return [zeros if place is None else own[place] for place in PLAIN_COLUMNS]
+        return [zeros if place is None else own[place] for place in (1, *PLAIN_COLUMNS)]
 
     def texts(self) -> Iterator[bytes]:
         """As the lines have them."""
         own = self.uses.columns
         zeros = b"[0" + b",0" * (self.count - 1) + b"]"
-        yield own[0]
-        for place in PLAIN_COLUMNS:
+        for place in (1, *PLAIN_COLUMNS):
             yield zeros if place is None else own[place - 1]
 
     def span_ms(self) -> tuple[int, int]:

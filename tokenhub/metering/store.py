@@ -26,7 +26,7 @@ class _Insert:
 
     def __init__(self, numbers: Sequence[str]) -> None:
         self.width = len(numbers) + 2
-        self.picked = [LINE_FIELDS.index(name) - 1 for name in numbers]
+        self.picked = [LINE_FIELDS.index(name) for name in ("request_id", *numbers)]
         """Which of a group's columns."""
         words = f"INSERT INTO usage_line (transfer_id, request_id, {', '.join(numbers)}, kind_id) "
         row = "(?1, " + ", ".join("?" * self.width) + ")"
@@ -96,18 +96,17 @@ def insert_groups(
         _insert_plain(cursor, groups, transfer_id, kind_ids)
         groups = [group for group in groups if not isinstance(group, PlainGroup)]
     insert = _EVERYTHING if any(group.seldom for group in groups) else _COMMON
-    ids = list(chain.from_iterable(group.ids() for group in groups))
     of_groups = [group.columns() for group in groups]
     columns = [list(chain.from_iterable(own[number] for own in of_groups)) for number in insert.picked]
     columns.append(list(chain.from_iterable([kind_ids[group.kind]] * group.count for group in groups)))
     if cursor.on_postgres:
-        cursor.run(insert.arrays, (transfer_id, ids, *map(int_array, columns)))
+        cursor.run(insert.arrays, (transfer_id, columns[0], *map(int_array, columns[1:])))
         return
     start, width = 0, insert.width
     for size in _CHUNKS:
         values: list[object] = [transfer_id] * (1 + size * width)
-        while len(ids) - start >= size:
-            for number, column in enumerate((ids, *columns), start=1):
+        while len(columns[0]) - start >= size:
+            for number, column in enumerate(columns, start=1):
                 values[number::width] = column[start : start + size]
             cursor.run(insert.rows[size], values)
             start += size

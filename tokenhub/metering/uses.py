@@ -47,14 +47,14 @@ def plain_uses(lines: bytes) -> list[PlainUse]:
 def read_by_kind(lines: bytes) -> list[OneKind]:
     """The uses of these lines by kind, kinds in order of their numbers."""
     found: list[OneKind] = []
-    for number, some in groupby(sorted(_decode_lines(lines)), lambda use: use[0]):
+    for number, some in groupby(sorted(plain_uses(lines)), lambda use: use[0]):
         uses = list(some)
         columns: list[Sequence[Any]] = [*zip(*uses, strict=True)]
         at_ms = columns[2]
         found.append(
             OneKind(
                 number,
-                _encode_lines(uses),
+                lines_of(uses),
                 tuple(map(_encode, columns[1:])),
                 len(uses),
                 sum(map(sum, columns[3:6])),
@@ -72,7 +72,7 @@ def read_values(lines: bytes, at: int, count: int, first: object, kind_id: int) 
     end = at
     for _ in range(count):
         end = lines.index(b"\n", end) + 1
-    uses = _decode_lines(lines[at:end])
+    uses = plain_uses(lines[at:end])
     return [first, *chain.from_iterable((kind_id, *use[1:]) for use in uses)], end
 
 

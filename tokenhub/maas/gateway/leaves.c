@@ -421,12 +421,21 @@ static Py_ssize_t size_of(PyObject *const *parts, Py_ssize_t count, int text) { 
     return size;
 }
 
+/* Bytes that hold these parts and what stands between them; None if they are others. */
+static PyObject *room_for(PyObject *const *parts, Py_ssize_t count, int text) {
+    Py_ssize_t size = count == 5 ? size_of(parts, count, text) : -1;
+    if (size < 0) Py_RETURN_NONE;
+    return PyBytes_FromStringAndSize(NULL, size + 80);
+}
+
+static PyObject *cut_at(PyObject *bytes, const char *end) {
+    return _PyBytes_Resize(&bytes, end - PyBytes_AS_STRING(bytes)) < 0 ? NULL : bytes;
+}
+
 /* asked(head, request_id, before, model, after) -> a request for an upstream, or None */
 static PyObject *asked(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
-    Py_ssize_t size = nargs == 5 ? size_of(args, 5, 1) : -1;
-    if (size < 0) Py_RETURN_NONE;
-    PyObject *out = PyBytes_FromStringAndSize(NULL, size + 80);
-    if (out == NULL) return NULL;
+    PyObject *out = room_for(args, nargs, 1);
+    if (out == NULL || out == Py_None) return out;
     char *to = PUT_BYTES(PyBytes_AS_STRING(out), args[0]);
     to = PUT_WORDS(to, "x-request-id: ");
     to = PUT_TEXT(to, args[1]);
@@ -434,15 +443,13 @@ static PyObject *asked(PyObject *module, PyObject *const *args, Py_ssize_t nargs
     to = put_number(to, PyBytes_GET_SIZE(args[2]) + PyBytes_GET_SIZE(args[3]) + PyBytes_GET_SIZE(args[4]));
     to = PUT_WORDS(to, "\r\n\r\n");
     for (int i = 2; i < 5; i++) to = PUT_BYTES(to, args[i]);
-    return _PyBytes_Resize(&out, to - PyBytes_AS_STRING(out)) < 0 ? NULL : out;
+    return cut_at(out, to);
 }
 
 /* answered(start, headers, request_id, end, body) -> an answer for a client, or None */
 static PyObject *answered(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
-    Py_ssize_t size = nargs == 5 ? size_of(args, 5, 2) : -1;
-    if (size < 0) Py_RETURN_NONE;
-    PyObject *out = PyBytes_FromStringAndSize(NULL, size + 80);
-    if (out == NULL) return NULL;
+    PyObject *out = room_for(args, nargs, 2);
+    if (out == NULL || out == Py_None) return out;
     char *to = PUT_BYTES(PyBytes_AS_STRING(out), args[0]);
     to = PUT_BYTES(to, args[1]);
     to = PUT_WORDS(to, "content-length: ");
@@ -452,7 +459,7 @@ static PyObject *answered(PyObject *module, PyObject *const *args, Py_ssize_t na
     to = PUT_WORDS(to, "\r\n");
     to = PUT_BYTES(to, args[3]);
     to = PUT_BYTES(to, args[4]);
-    return _PyBytes_Resize(&out, to - PyBytes_AS_STRING(out)) < 0 ? NULL : out;
+    return cut_at(out, to);
 }
 
 static PyMethodDef METHODS[] = {

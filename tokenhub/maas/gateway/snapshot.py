@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tokenhub.budgets.paths import LimitBook
 from tokenhub.budgets.store import load_limits
 from tokenhub.clearing.cells import Path
-from tokenhub.clearing.clerk import HEADERS_MS, Clerk
+from tokenhub.clearing.clerk import Clerk
 from tokenhub.db import revision
 from tokenhub.db.engine import Database
 from tokenhub.identity.keys import load_keys
@@ -104,10 +104,7 @@ class KeyRoute:
 
     def quota_headers(self, clerk: Clerk, at_ms: int) -> bytes:
         """Quota headers as they stand in a head; rendered again only when the clerk made new ones."""
-        path = self.path
-        if path.headers is self._headers and 0 <= at_ms - path.headers_at_ms < HEADERS_MS:
-            return self._block
-        headers = clerk.quota_headers(path, at_ms)
+        headers = clerk.quota_headers(self.path, at_ms)
         if headers is not self._headers:
             self._headers, self._block = headers, header_block(headers)
         return self._block
